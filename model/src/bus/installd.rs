@@ -1,0 +1,64 @@
+//! `org.changeover.Install1`: the node's store, plans and changes.
+
+use zbus::proxy;
+use zbus::OwnedFd;
+
+use super::Error;
+
+/// The well-known name.
+pub const NAME: &str = "org.changeover.Install1";
+/// The manager's object path.
+pub const PATH: &str = "/org/changeover/Install1";
+
+/// installd, seen from outside.
+#[proxy(
+    interface = "org.changeover.Install1.Manager",
+    default_service = "org.changeover.Install1",
+    default_path = "/org/changeover/Install1",
+)]
+pub trait Manager {
+    /// Reads an envelope from the descriptor into the store. Answers
+    /// `[{"package": "NAME=VERSION", "id": ID, "new": bool}]`. Progress comes by signal.
+    fn add(&self, envelope: OwnedFd) -> Result<String, Error>;
+
+    /// Removes packages (`NAME` or `NAME=VERSION`) from the store; refused while active.
+    /// Answers the removed ids.
+    fn remove(&self, packages: Vec<String>) -> Result<Vec<String>, Error>;
+
+    /// The packages in the store: a JSON list of
+    /// `{"package", "id", "active", "size", "summary", "added"}`.
+    fn list(&self) -> Result<String, Error>;
+
+    /// What a [`crate::change::Request`] would do: a [`crate::change::PlanReport`].
+    fn plan(&self, request: &str) -> Result<String, Error>;
+
+    /// Carries a [`crate::change::Request`] out. Answers a [`crate::change::ChangeReport`] when
+    /// it has ended, however it ended; fails with `Unmet`, `Busy` or `NotAllowed` before it began.
+    fn apply(&self, request: &str) -> Result<String, Error>;
+
+    /// The node in one document: active set, generation, running change, discrepancies.
+    fn status(&self) -> Result<String, Error>;
+
+    /// Why a process or path is as it is: for a process its library closure with the chain to
+    /// each, for a path the package that brings it and the processes that use it.
+    fn why(&self, what: &str) -> Result<String, Error>;
+
+    /// Changes, newest first: a JSON list.
+    fn history(&self, limit: u32) -> Result<String, Error>;
+
+    /// A step of the running change or of an `Add`: a [`crate::change::Progress`].
+    #[zbus(signal)]
+    fn progress(&self, document: &str) -> zbus::Result<()>;
+
+    /// The number of the generation that runs; 0: none.
+    #[zbus(property)]
+    fn generation(&self) -> zbus::Result<u64>;
+
+    /// `NAME=VERSION` of every active package, in order.
+    #[zbus(property)]
+    fn active(&self) -> zbus::Result<Vec<String>>;
+
+    /// What is true and should not be.
+    #[zbus(property)]
+    fn discrepancies(&self) -> zbus::Result<Vec<String>>;
+}

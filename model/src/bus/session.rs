@@ -1,0 +1,51 @@
+//! `org.changeover.Session1`: between sysmgrd and one Self-Managing process, peer to peer over the
+//! socket that the process inherits (`SELFMANAGE_FD`); the socket is the process's identity.
+//!
+//! sysmgrd serves the object; its signals are the questions, the process's calls the answers.
+
+use zbus::proxy;
+
+use super::Error;
+
+/// The environment variable with the inherited socket's number.
+pub const FD_VARIABLE: &str = "SELFMANAGE_FD";
+/// The session's object path.
+pub const PATH: &str = "/org/changeover/Session1";
+
+/// sysmgrd's side of a session, as the process sees it.
+#[proxy(
+    interface = "org.changeover.Session1",
+    default_path = "/org/changeover/Session1",
+)]
+pub trait Session {
+    /// Registers for every change. Answers the process's own name.
+    fn register(&self) -> Result<String, Error>;
+
+    /// The vote on a change: accept, or veto with a reason (mandatory, at most 1,000 bytes).
+    /// `reached`: the process says that the change reaches it, whatever the plan knew.
+    fn vote(&self, change: u64, accept: bool, reason: &str, reached: bool) -> Result<(), Error>;
+
+    /// *Ready and waiting*, or why not (`reason` not empty).
+    fn prepared(&self, change: u64, reason: &str) -> Result<(), Error>;
+
+    /// *Done*: it runs wholly on the new files. `restart` not empty: it asks to be restarted
+    /// instead, for this reason (for example a library that stays mapped).
+    fn done(&self, change: u64, restart: &str) -> Result<(), Error>;
+
+    /// The question before anything is touched: an [`crate::transition::Announcement`] and an
+    /// [`crate::transition::Asked`].
+    #[zbus(signal)]
+    fn evaluate(&self, announcement: &str, asked: &str) -> zbus::Result<()>;
+
+    /// *Going to change*: an [`crate::transition::Announcement`].
+    #[zbus(signal)]
+    fn prepare(&self, announcement: &str) -> zbus::Result<()>;
+
+    /// The view has moved: new files stand at every path.
+    #[zbus(signal)]
+    fn changed(&self, change: u64) -> zbus::Result<()>;
+
+    /// The end: an [`crate::transition::Ended`].
+    #[zbus(signal)]
+    fn ended(&self, document: &str) -> zbus::Result<()>;
+}

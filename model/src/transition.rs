@@ -1,0 +1,172 @@
+//! What installd tells sysmgrd: who must be asked, who must get ready, and the next state.
+//!
+//! The four lists are the source document's [0163]: new, obsolete, changed, dependent; the fifth
+//! holds the processes that are told and handle the change themselves [0162].
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::{ProcessOutcome, Verdict, Veto};
+use crate::ids::{ChangeId, Generation, PackageName, ProcessName};
+use crate::path::PackagePath;
+use crate::process::ProcessSpec;
+
+/// A generation's tree as views are made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Tree {
+    /// Its number.
+    pub generation: Generation,
+    /// The directory that holds `usr`, and `opt` where packages use it; absolute.
+    pub root: PathBuf,
+}
+
+/// A process to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Wanted {
+    /// How to run it.
+    pub spec: ProcessSpec,
+    /// The package that exports it.
+    pub package: PackageName,
+}
+
+/// A shared library that a change replaces, as a process needs it to find its own mappings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ChangedFile {
+    /// Where it is in the view, before and after.
+    pub path: PackagePath,
+    /// Device and inode of the old object; absent for an added file.
+    pub old: Option<(u64, u64)>,
+    /// Device and inode of the new object; absent for a removed file.
+    pub new: Option<(u64, u64)>,
+    /// Whether it is a shared library.
+    pub library: bool,
+}
+
+/// What a change is, as it is told to processes that are asked or told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Announcement {
+    /// The change.
+    pub change: ChangeId,
+    /// `name=version` of every package that enters.
+    pub entering: Vec<String>,
+    /// `name=version` of every package that leaves.
+    pub leaving: Vec<String>,
+    /// Files that differ by signature.
+    pub files: Vec<ChangedFile>,
+}
+
+/// Processes to be asked. Answered with [`Votes`] when all have answered or the time is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Ask {
+    /// What changes.
+    pub announcement: Announcement,
+    /// Milliseconds until silence is a veto.
+    pub timeout_ms: u64,
+    /// What would happen to each process that is to be asked, with its shortest reason chain.
+    /// Registered processes that are not in it are told with [`Verdict::None`].
+    pub asked: Vec<Asked>,
+}
+
+/// One process's part in a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Asked {
+    /// Who.
+    pub process: ProcessName,
+    /// What would happen to it.
+    pub verdict: Verdict,
+    /// Why.
+    pub because: Vec<Vec<String>>,
+}
+
+/// The answers to [`Ask`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Votes {
+    /// Who objects.
+    pub vetoes: Vec<Veto>,
+    /// Who agreed, by an answer.
+    pub accepted: Vec<ProcessName>,
+    /// Processes that the plan did not reach and that say they are.
+    pub also_reached: Vec<ProcessName>,
+}
+
+/// "Going to change": registered processes get ready and wait. Answered with [`Prepared`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Prepare {
+    /// What changes, with the devices and inodes of staged objects.
+    pub announcement: Announcement,
+    /// Milliseconds for each level.
+    pub timeout_ms: u64,
+    /// Those that hold the change up, level by level, dependents first.
+    pub levels: Vec<Vec<ProcessName>>,
+}
+
+/// The answers to [`Prepare`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Prepared {
+    /// Those that did not say *ready and waiting*, with the reason.
+    pub not_ready: Vec<Veto>,
+}
+
+/// The next state. Answered with [`TransitionReport`] when the machine is stable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Transition {
+    /// The change.
+    pub change: ChangeId,
+    /// The tree that started and moved processes get.
+    pub tree: Tree,
+    /// Processes to start.
+    pub new: Vec<Wanted>,
+    /// Processes to stop.
+    pub obsolete: Vec<ProcessName>,
+    /// Processes whose own program or declaration differs: stopped and started, of either kind.
+    pub changed: Vec<Wanted>,
+    /// Simple processes that depend on a changed library: stopped and started.
+    pub dependent: Vec<Wanted>,
+    /// Processes that handle it themselves: moved into the tree, told *changed*, awaited until *done*.
+    pub told: Vec<Told>,
+}
+
+/// A process that handles a change itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Told {
+    /// How to run it, should it have to be restarted.
+    pub wanted: Wanted,
+    /// Whether it holds the change up until it says *done*.
+    pub reached: bool,
+    /// Milliseconds until silence means a restart.
+    pub timeout_ms: u64,
+}
+
+/// What became of a [`Transition`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TransitionReport {
+    /// Every process of the lists.
+    pub processes: Vec<ProcessOutcome>,
+    /// Those that are not where they should be, with the reason and the last lines they wrote.
+    pub failed: Vec<Veto>,
+}
+
+/// The end of a change for those who were told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Ended {
+    /// The change.
+    pub change: ChangeId,
+    /// `false`: it was aborted, nothing changed.
+    pub completed: bool,
+    /// For people.
+    pub detail: String,
+}
