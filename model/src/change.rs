@@ -6,7 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ChangeId, Generation, PackageName, ProcessName};
+use crate::digest::{Digest, Signature};
+use crate::ids::{ChangeId, Generation, PackageId, PackageName, ProcessName};
 use crate::manifest::Manifest;
 use crate::path::PackagePath;
 use crate::process::Kind;
@@ -310,4 +311,213 @@ pub struct ProcessStatus {
     /// `STATUS=` of its last notification, or why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+}
+
+/// A package that `add` has read; `add` answers a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AddedPackage {
+    /// `NAME=VERSION`.
+    pub package: String,
+    /// Its identity in the store.
+    pub id: PackageId,
+    /// `false`: the store had it already.
+    pub new: bool,
+}
+
+/// A package in the store; `list --json` is a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StoredPackage {
+    /// `NAME=VERSION`.
+    pub package: String,
+    /// Its identity in the store.
+    pub id: PackageId,
+    /// Whether it is in the software set that runs.
+    pub active: bool,
+    /// Bytes of its files, as its manifest has them (contents that packages share count in each).
+    pub size: u64,
+    /// One line for people.
+    pub summary: String,
+    /// When it was added, RFC 3339 in UTC.
+    pub added: String,
+}
+
+/// The node in one document; `status --json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StatusReport {
+    /// The generation that runs; 0: none.
+    pub generation: Generation,
+    /// The generation that the next boot runs.
+    pub committed: Generation,
+    /// `NAME=VERSION` of every active package, in order.
+    pub active: Vec<String>,
+    /// The change that is going on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<RunningChange>,
+    /// What is true and should not be.
+    pub discrepancies: Vec<String>,
+    /// Generations that can be gone back to, the running one among them, newest first.
+    pub generations: Vec<GenerationStatus>,
+    /// Supervised processes.
+    pub processes: Vec<ProcessStatus>,
+    /// Whether sysmgrd answers; without it `processes` is empty.
+    pub sysmgrd: bool,
+    /// Bytes and counts of the store.
+    pub store: StoreStatus,
+}
+
+/// A change that is going on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunningChange {
+    /// Its number.
+    pub change: ChangeId,
+    /// Who asked for it: `root (pid 4711)`.
+    pub by: String,
+    /// When it began, RFC 3339 in UTC.
+    pub since: String,
+    /// The phase that it is in, as in [`Progress`].
+    pub phase: String,
+}
+
+/// A generation that stands on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GenerationStatus {
+    /// Its number.
+    pub generation: Generation,
+    /// When its set was put together, RFC 3339 in UTC.
+    pub created: String,
+    /// `NAME=VERSION` of its packages, in order.
+    pub set: Vec<String>,
+    /// Processes that live in it.
+    pub processes: Vec<ProcessName>,
+}
+
+/// What the store holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StoreStatus {
+    /// Packages.
+    pub packages: u64,
+    /// Objects: each content once for each mode, owner, group and set of capabilities.
+    pub objects: u64,
+    /// Bytes of all objects.
+    pub bytes: u64,
+}
+
+/// Why a process, path or package is as it is; `why --json`. One of the three is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WhyReport {
+    /// Where a process was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<WhyProcess>,
+    /// Where a path was named, or a library's file name or soname.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<WhyPath>,
+    /// Where a package was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<WhyPackage>,
+}
+
+/// What a process is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WhyProcess {
+    /// The process.
+    pub name: ProcessName,
+    /// `NAME=VERSION` of the package that exports it.
+    pub package: String,
+    /// Simple or Self-Managing.
+    pub kind: Kind,
+    /// Every file that it can load or run, sorted by path.
+    pub uses: Vec<WhyUse>,
+    /// What makes it unsure that this is all: unannotated `dlopen`, for example.
+    pub unsure: Vec<String>,
+}
+
+/// A file that something uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WhyUse {
+    /// The file.
+    pub path: PackagePath,
+    /// `NAME=VERSION` of the package that brings it.
+    pub package: String,
+    /// The chain from the file to its user, as in [`ProcessImpact::because`].
+    pub because: Vec<String>,
+}
+
+/// Where a path comes from and who uses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WhyPath {
+    /// The path.
+    pub path: PackagePath,
+    /// `NAME=VERSION` of the package that wins it.
+    pub package: String,
+    /// Packages that have it too and lose it, in order of the set.
+    pub shadowed: Vec<String>,
+    /// Digest of its bytes and signature of its substance, for a regular file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// See `digest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+    /// Processes that can load or run it, each with a chain.
+    pub used_by: Vec<WhyUser>,
+}
+
+/// A process that uses a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WhyUser {
+    /// The process.
+    pub process: ProcessName,
+    /// The chain from the file to it.
+    pub because: Vec<String>,
+}
+
+/// What a package is in its set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WhyPackage {
+    /// `NAME=VERSION`.
+    pub package: String,
+    /// Its place in the active set, from 1; absent: not active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<u64>,
+    /// `NAME=VERSION: requirement` of every active package that it answers.
+    pub required_by: Vec<String>,
+    /// Its own requirements with what answers each: `libc6 (>= 2.36) ← libc6=2.36-9`.
+    pub requires: Vec<String>,
+    /// The processes that it exports.
+    pub processes: Vec<ProcessName>,
+}
+
+/// A change in the history, newest first; `history --json` is a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HistoryEntry {
+    /// Its number.
+    pub change: ChangeId,
+    /// Who asked for it.
+    pub by: String,
+    /// When it began, RFC 3339 in UTC.
+    pub began: String,
+    /// When it ended; absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+    /// What was asked for.
+    pub request: Request,
+    /// The software sets.
+    pub set: SetChange,
+    /// The generation before it.
+    pub from: Generation,
+    /// Its end; absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ChangeReport>,
 }
