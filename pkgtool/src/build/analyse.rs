@@ -1,0 +1,1 @@
+//! What the ELF files of a package are and use.

@@ -1,0 +1,1 @@
+//! The files that `package.toml` names, found and checked.

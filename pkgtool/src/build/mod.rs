@@ -1,0 +1,7 @@
+//! Making packages: what `package.toml` says, what the files are, what they use, the envelope.
+
+pub mod analyse;
+pub mod collect;
+pub mod debian;
+pub mod pack;
+pub mod spec;

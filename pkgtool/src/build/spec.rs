@@ -1,0 +1,1 @@
+//! `package.toml`, read and checked.
