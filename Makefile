@@ -1,0 +1,50 @@
+# Each target does all of its own set-up on a Debian 12 machine with a Rust toolchain.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := target/debug
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: build
+build: ## Build the daemons and the command
+	@tests/setup.sh build
+	cargo build --quiet --workspace --bins
+
+.PHONY: demo
+demo: ## Run it on real Debian software: one library update, taken, seen and taken back
+	@tests/setup.sh build demo
+	cargo build --quiet --workspace --bins
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/demo/demo.sh
+
+.PHONY: test
+test: ## Run every test
+	@tests/setup.sh build test
+	cargo build --quiet --workspace --bins --examples
+	cargo test --workspace --all-features
+
+.PHONY: lint
+lint: ## Check format, lints and documentation
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
+
+.PHONY: exactness
+exactness: ## Compare restarts with needrestart and checkrestart over real Debian updates
+	@tests/setup.sh build demo bench
+	cargo build --quiet --workspace --bins --examples
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/exactness/exactness.py
+
+.PHONY: bench
+bench: ## Measure speed and memory side by side with the named peers
+	@tests/setup.sh build demo bench
+	cargo build --quiet --release --workspace --bins --examples
+	@PATH="$(CURDIR)/target/release:$$PATH" tests/bench/bench.sh
+
+.PHONY: test-vm
+test-vm: ## Run the view, control-group, boot and demo tests on Debian 12's own kernel in QEMU
+	@tests/setup.sh build demo vm
+	cargo build --quiet --workspace --bins
+	@tests/vm/image.sh .cache/vm
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/vm/test.sh .cache/vm
