@@ -34,10 +34,14 @@ impl std::str::FromStr for PackageRef {
     type Err = crate::ids::NameError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('=') {
-            Some((name, version)) => {
-                Ok(Self { name: name.parse()?, version: Some(version.parse()?) })
-            }
-            None => Ok(Self { name: text.parse()?, version: None }),
+            Some((name, version)) => Ok(Self {
+                name: name.parse()?,
+                version: Some(version.parse()?),
+            }),
+            None => Ok(Self {
+                name: text.parse()?,
+                version: None,
+            }),
         }
     }
 }

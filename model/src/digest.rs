@@ -113,6 +113,9 @@ mod tests {
     #[test]
     fn a_reader_gives_the_same_digest_as_its_bytes() {
         let bytes = vec![7_u8; 100_000];
-        assert_eq!(Digest::of_reader(&bytes[..]).unwrap(), (Digest::of(&bytes), 100_000));
+        assert_eq!(
+            Digest::of_reader(&bytes[..]).unwrap(),
+            (Digest::of(&bytes), 100_000)
+        );
     }
 }

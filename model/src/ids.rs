@@ -19,7 +19,11 @@ pub struct NameError {
 
 impl NameError {
     pub(crate) fn new(what: &'static str, rule: &'static str, value: &str) -> Self {
-        Self { what, rule, value: value.chars().take(80).collect() }
+        Self {
+            what,
+            rule,
+            value: value.chars().take(80).collect(),
+        }
     }
 }
 
@@ -71,7 +75,9 @@ impl FromStr for PackageName {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let tail = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"+.-".contains(&c);
         let bytes = text.as_bytes();
-        let head = bytes.first().is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let head = bytes
+            .first()
+            .is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
         if head && bytes.len() <= 128 && bytes.iter().all(|c| tail(*c)) {
             return Ok(Self(text.into()));
         }
@@ -118,7 +124,11 @@ impl PackageId {
     /// The identity of the package whose manifest has these bytes' digest.
     pub fn new(name: PackageName, version: Version, manifest: &Digest) -> Self {
         let digest8 = manifest.to_string()[..8].into();
-        Self { name, version, digest8 }
+        Self {
+            name,
+            version,
+            digest8,
+        }
     }
 
     /// `NAME=VERSION`, as people write it.
@@ -149,7 +159,11 @@ impl FromStr for PackageId {
             return Err(refuse());
         }
         let version = version.parse().map_err(|_| refuse())?;
-        Ok(Self { name: name.parse()?, version, digest8: digest8.into() })
+        Ok(Self {
+            name: name.parse()?,
+            version,
+            digest8: digest8.into(),
+        })
     }
 }
 
@@ -213,7 +227,13 @@ mod tests {
     fn a_package_id_reads_back() {
         let text = "libssl3_3.0.20-1~deb12u2_0123abcd";
         assert_eq!(text.parse::<PackageId>().unwrap().to_string(), text);
-        for bad in ["libssl3_3.0", "a_1_0123abc", "a_1_0123abcX", "a_1_0123abcd_x", "a_1_0123ABCD"] {
+        for bad in [
+            "libssl3_3.0",
+            "a_1_0123abc",
+            "a_1_0123abcX",
+            "a_1_0123abcd_x",
+            "a_1_0123ABCD",
+        ] {
             bad.parse::<PackageId>().unwrap_err();
         }
     }

@@ -109,7 +109,10 @@ impl Manifest {
 
     /// Whether it answers `wanted` by its name or by one that it provides.
     pub fn answers(&self, wanted: &Requirement) -> bool {
-        wanted.alternatives().iter().any(|one| self.answers_one(one))
+        wanted
+            .alternatives()
+            .iter()
+            .any(|one| self.answers_one(one))
     }
 
     /// Whether it answers this one alternative.
@@ -206,10 +209,12 @@ fn is_fleet(text: &str) -> bool {
 }
 
 /// What a file is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileType {
-    /// A shared library (ELF, ET_DYN without a program's entry).
+    /// A shared library (ELF, `ET_DYN` without a program's entry).
     SharedLibrary,
     /// A program: ELF executable or script.
     Executable,
@@ -242,6 +247,7 @@ pub struct FileEntry {
     pub node: Node,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_zero(value: &u32) -> bool {
     *value == 0
 }

@@ -93,7 +93,11 @@ impl PackagePath {
 
 /// `path` on a merged-`/usr` system: `/bin`, `/sbin`, `/lib`, `/lib32`, `/lib64`, `/libx32` are below `/usr`.
 pub fn merged_usr(path: &str) -> String {
-    let top = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let top = path
+        .trim_start_matches('/')
+        .split('/')
+        .next()
+        .unwrap_or_default();
     if matches!(top, "bin" | "sbin" | "lib" | "lib32" | "lib64" | "libx32") {
         format!("/usr{path}")
     } else {
@@ -114,8 +118,20 @@ mod tests {
     #[test]
     fn only_clean_paths_below_the_three_roots_are_taken() {
         for bad in [
-            "", "usr/bin/x", "/", "/usr/", "/usr//x", "/usr/../etc/x", "/usr/./x", "/var/lib/x",
-            "/usrx/y", "/home/x", "/usr/a\nb", "/usr/a\0b", "/usr/..", "/tmp",
+            "",
+            "usr/bin/x",
+            "/",
+            "/usr/",
+            "/usr//x",
+            "/usr/../etc/x",
+            "/usr/./x",
+            "/var/lib/x",
+            "/usrx/y",
+            "/home/x",
+            "/usr/a\nb",
+            "/usr/a\0b",
+            "/usr/..",
+            "/tmp",
         ] {
             bad.parse::<PackagePath>().unwrap_err();
         }
@@ -130,7 +146,10 @@ mod tests {
         assert_eq!(link.link_target("l.so.1"), Some(path("/usr/lib/a/l.so.1")));
         assert_eq!(link.link_target("../b/l"), Some(path("/usr/lib/b/l")));
         assert_eq!(link.link_target("/lib/x"), Some(path("/usr/lib/x")));
-        assert_eq!(link.link_target("../../../../../usr/x"), Some(path("/usr/x")));
+        assert_eq!(
+            link.link_target("../../../../../usr/x"),
+            Some(path("/usr/x"))
+        );
         assert_eq!(link.link_target("/run/x"), None);
         assert_eq!(link.link_target("../../../../home/x"), None);
     }

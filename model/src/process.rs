@@ -9,7 +9,9 @@ use crate::ids::ProcessName;
 use crate::span::Span;
 
 /// How a process takes a change of what it uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// It is restarted.
@@ -20,7 +22,9 @@ pub enum Kind {
 }
 
 /// How a started process says that it is ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ready {
     /// Ready as soon as its program runs (systemd's `exec`; also what `simple` is taken for).
@@ -39,7 +43,9 @@ pub enum Ready {
 }
 
 /// When an ended process is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
     /// Never.
@@ -58,7 +64,9 @@ pub enum Restart {
 }
 
 /// Who receives the stop signal and the final kill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum KillMode {
     /// Everyone in the control group gets both.
@@ -295,7 +303,10 @@ mod tests {
     fn a_silent_manifest_gets_systemds_defaults() {
         let json = r#"{"name":"ribd","exec":["/usr/sbin/ribd"]}"#;
         let spec: ProcessSpec = serde_json::from_str(json).unwrap();
-        assert_eq!(spec, ProcessSpec::new("ribd".parse().unwrap(), vec!["/usr/sbin/ribd".into()]));
+        assert_eq!(
+            spec,
+            ProcessSpec::new("ribd".parse().unwrap(), vec!["/usr/sbin/ribd".into()])
+        );
         assert_eq!(serde_json::to_string(&spec).unwrap(), json);
         assert_eq!(spec.stop_timeout, Span::seconds(90));
     }

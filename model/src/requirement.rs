@@ -57,7 +57,9 @@ pub struct Alternative {
 impl Alternative {
     /// Whether a package of this version answers it.
     pub fn admits(&self, version: &Version) -> bool {
-        self.bounds.iter().all(|(relation, bound)| relation.holds(version.compare(bound)))
+        self.bounds
+            .iter()
+            .all(|(relation, bound)| relation.holds(version.compare(bound)))
     }
 }
 
@@ -77,7 +79,9 @@ impl Requirement {
 
     /// Whether the package `name` of `version` answers it.
     pub fn admits(&self, name: &PackageName, version: &Version) -> bool {
-        self.alternatives.iter().any(|one| one.name == *name && one.admits(version))
+        self.alternatives
+            .iter()
+            .any(|one| one.name == *name && one.admits(version))
     }
 }
 
@@ -92,15 +96,23 @@ impl FromStr for Requirement {
 
 fn alternative(text: &str) -> Result<Alternative, NameError> {
     let text = text.trim();
-    let end = text.find(|c: char| c.is_whitespace() || "<=>".contains(c)).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| c.is_whitespace() || "<=>".contains(c))
+        .unwrap_or(text.len());
     let (name, bounds) = text.split_at(end);
     let bounds = bounds.trim();
     let bounds = if bounds.is_empty() {
         Vec::new()
     } else {
-        bounds.split(',').map(|one| bound(one, text)).collect::<Result<_, _>>()?
+        bounds
+            .split(',')
+            .map(|one| bound(one, text))
+            .collect::<Result<_, _>>()?
     };
-    Ok(Alternative { name: name.parse()?, bounds })
+    Ok(Alternative {
+        name: name.parse()?,
+        bounds,
+    })
 }
 
 fn bound(text: &str, whole: &str) -> Result<(Relation, Version), NameError> {
@@ -110,14 +122,21 @@ fn bound(text: &str, whole: &str) -> Result<(Relation, Version), NameError> {
             return Ok((relation, version.trim().parse()?));
         }
     }
-    Err(NameError::new("requirement", "NAME, or NAME >= 4, < 5", whole))
+    Err(NameError::new(
+        "requirement",
+        "NAME, or NAME >= 4, < 5",
+        whole,
+    ))
 }
 
 impl fmt::Display for Alternative {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.name.fmt(f)?;
         for (i, (relation, version)) in self.bounds.iter().enumerate() {
-            let sign = Relation::ALL.iter().find(|(_, one)| one == relation).map_or("", |one| one.0);
+            let sign = Relation::ALL
+                .iter()
+                .find(|(_, one)| one == relation)
+                .map_or("", |one| one.0);
             write!(f, "{}{sign} {version}", if i == 0 { " " } else { ", " })?;
         }
         Ok(())

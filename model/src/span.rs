@@ -44,9 +44,15 @@ impl FromStr for Span {
         if let Ok(seconds) = text.parse::<u64>() {
             return Ok(Self::seconds(seconds));
         }
-        humantime::parse_duration(text).map(Self::Finite).map_err(|_| {
-            NameError::new("length of time", "like 5s, 1min 30s, 250ms or infinity", text)
-        })
+        humantime::parse_duration(text)
+            .map(Self::Finite)
+            .map_err(|_| {
+                NameError::new(
+                    "length of time",
+                    "like 5s, 1min 30s, 250ms or infinity",
+                    text,
+                )
+            })
     }
 }
 
@@ -78,7 +84,13 @@ mod tests {
 
     #[test]
     fn spans_read_as_systemd_writes_them() {
-        let cases = [("5s", 5_000), ("1min 30s", 90_000), ("250ms", 250), ("90", 90_000), ("0", 0)];
+        let cases = [
+            ("5s", 5_000),
+            ("1min 30s", 90_000),
+            ("250ms", 250),
+            ("90", 90_000),
+            ("0", 0),
+        ];
         for (text, millis) in cases {
             let span: Span = text.parse().unwrap();
             assert_eq!(span.limit(), Some(Duration::from_millis(millis)), "{text}");

@@ -37,7 +37,11 @@ impl FromStr for Version {
             return refuse("the epoch before ':' is a number");
         }
         let allowed = |c: u8| c.is_ascii_alphanumeric() || b".+-:~".contains(&c);
-        if !rest.bytes().next().is_some_and(|c| c.is_ascii_alphanumeric()) {
+        if !rest
+            .bytes()
+            .next()
+            .is_some_and(|c| c.is_ascii_alphanumeric())
+        {
             return refuse("it begins with a letter or digit");
         }
         if !rest.bytes().all(allowed) {
@@ -121,11 +125,12 @@ fn compare_text(ours: &[u8], theirs: &[u8]) -> Ordering {
 
 /// Numbers of any length, without leading zeros.
 fn compare_number(ours: &[u8], theirs: &[u8]) -> Ordering {
-    let strip = |digits: &[u8]| -> Vec<u8> {
-        digits.iter().copied().skip_while(|c| *c == b'0').collect()
-    };
+    let strip =
+        |digits: &[u8]| -> Vec<u8> { digits.iter().copied().skip_while(|c| *c == b'0').collect() };
     let (ours, theirs) = (strip(ours), strip(theirs));
-    ours.len().cmp(&theirs.len()).then_with(|| ours.cmp(&theirs))
+    ours.len()
+        .cmp(&theirs.len())
+        .then_with(|| ours.cmp(&theirs))
 }
 
 #[cfg(test)]
@@ -143,8 +148,17 @@ mod tests {
     #[test]
     fn debians_own_examples_are_in_order() {
         let rising = [
-            "1.0~beta1~svn1245", "1.0~beta1", "1.0", "1.0-1", "1.0-1~deb12u1+b1", "1.0-1+b1",
-            "1.0a", "1.0+x", "1.2", "1.10", "1:0.1",
+            "1.0~beta1~svn1245",
+            "1.0~beta1",
+            "1.0",
+            "1.0-1",
+            "1.0-1~deb12u1+b1",
+            "1.0-1+b1",
+            "1.0a",
+            "1.0+x",
+            "1.2",
+            "1.10",
+            "1:0.1",
         ];
         let mut sorted: Vec<Version> = rising.iter().rev().map(|text| version(text)).collect();
         sorted.sort();
@@ -158,7 +172,17 @@ mod tests {
 
     #[test]
     fn bad_versions_are_refused() {
-        for bad in ["", "-1", "a:1", "1_2", "1 2", "é", ":1", "+5:1", "99999999999:1"] {
+        for bad in [
+            "",
+            "-1",
+            "a:1",
+            "1_2",
+            "1 2",
+            "é",
+            ":1",
+            "+5:1",
+            "99999999999:1",
+        ] {
             bad.parse::<Version>().unwrap_err();
         }
     }
@@ -175,7 +199,10 @@ mod tests {
 
     fn dpkg_says(ours: &str, relation: &str, theirs: &str) -> bool {
         let mut dpkg = Command::new("dpkg");
-        dpkg.args(["--compare-versions", ours, relation, theirs]).status().unwrap().success()
+        dpkg.args(["--compare-versions", ours, relation, theirs])
+            .status()
+            .unwrap()
+            .success()
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! `org.changeover.Install1`: the node's store, plans and changes.
 
-use zbus::proxy;
 use zbus::OwnedFd;
+use zbus::proxy;
 
 use super::Error;
 
@@ -14,7 +14,7 @@ pub const PATH: &str = "/org/changeover/Install1";
 #[proxy(
     interface = "org.changeover.Install1.Manager",
     default_service = "org.changeover.Install1",
-    default_path = "/org/changeover/Install1",
+    default_path = "/org/changeover/Install1"
 )]
 pub trait Manager {
     /// Reads an envelope from the descriptor into the store. Answers

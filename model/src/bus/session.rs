@@ -15,7 +15,7 @@ pub const PATH: &str = "/org/changeover/Session1";
 /// sysmgrd's side of a session, as the process sees it.
 #[proxy(
     interface = "org.changeover.Session1",
-    default_path = "/org/changeover/Session1",
+    default_path = "/org/changeover/Session1"
 )]
 pub trait Session {
     /// Registers for every change. Answers the process's own name.

@@ -3,8 +3,8 @@
 //! installd speaks this interface over a socket of its own (`sysmgrd.sock`), so that a restarted
 //! broker costs only outside callers.
 
-use zbus::proxy;
 use zbus::OwnedFd;
+use zbus::proxy;
 
 use super::Error;
 
@@ -17,7 +17,7 @@ pub const PATH: &str = "/org/changeover/SysMgr1";
 #[proxy(
     interface = "org.changeover.SysMgr1.Manager",
     default_service = "org.changeover.SysMgr1",
-    default_path = "/org/changeover/SysMgr1",
+    default_path = "/org/changeover/SysMgr1"
 )]
 pub trait Manager {
     /// Every supervised process: a JSON list of [`crate::change::ProcessStatus`].
