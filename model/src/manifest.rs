@@ -345,7 +345,8 @@ pub struct Setup {
     /// Directories to exist outside `/usr`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<SetupDirectory>,
-    /// Symbolic links to exist below `/etc`, link to target.
+    /// Symbolic links to exist below `/etc`, `/var`, `/run` or `/srv`, link to target; what
+    /// already stands there stays.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<String, String>,
 }
