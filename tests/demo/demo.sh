@@ -11,7 +11,7 @@ mkdir -p "$cache"
 cache=$(readlink -f "$cache")
 
 title "Which updates does Debian offer?"
-mapfile -t versions < <(apt-cache madison libssl3 | awk '{ print $3 }' | sort -u | newest_first | head -n 2)
+mapfile -t versions < <(apt-cache madison libssl3 | awk '{ print $3 }' | sort -u | "$here/newest-first" | head -n 2)
 [ "${#versions[@]}" = 2 ] || fail "apt offers only one version of libssl3; nothing to update to"
 new=${versions[0]} old=${versions[1]}
 say "libssl3 $old is what this node will run, libssl3 $new is the update."

@@ -13,14 +13,3 @@ run() {
 	printf '%s$ %s%s\n' "$dim" "$*" "$off"
 	"$@"
 }
-# Newest first, in Debian's order.
-newest_first() {
-	local sorted=() v i
-	while read -r v; do
-		for ((i = 0; i < ${#sorted[@]}; i++)); do
-			dpkg --compare-versions "$v" gt "${sorted[i]}" && break
-		done
-		sorted=("${sorted[@]:0:i}" "$v" "${sorted[@]:i}")
-	done
-	printf '%s\n' "${sorted[@]}"
-}
