@@ -229,6 +229,18 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// What a failed change left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failure {
+    /// Nothing was touched; the old set runs.
+    Unchanged,
+    /// The new set runs, as was asked for (`keep-on-failure`), but not all of it came up.
+    Kept,
+    /// The way back failed too; `status` shows what runs.
+    RollbackFailed,
+}
+
 /// What a change did; the last line of `activate --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -241,6 +253,9 @@ pub struct ChangeReport {
     pub generation: Generation,
     /// The processes that it touched or asked.
     pub processes: Vec<ProcessOutcome>,
+    /// What a change that `failed` left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     /// Why it did not end with `done`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
