@@ -1,0 +1,187 @@
+//! A program's whole side of a change, for programs that need nothing special.
+
+use std::io;
+
+use crate::plugins::Plugins;
+use crate::reload::{self, Outcome, Prepared, Quiet, Reached};
+use crate::session::{Event, Reason, Session, SessionError};
+use crate::{Announcement, Asked, ChangeId, Ended};
+
+/// What a program says and does about changes. Besides [`Quiet`] nothing has to be written.
+pub trait Application: Quiet {
+    /// May this change happen? `reached`: what of this process it reaches.
+    ///
+    /// # Errors
+    ///
+    /// The veto's reason.
+    fn evaluate(
+        &mut self,
+        announcement: &Announcement,
+        asked: &Asked,
+        reached: &[Reached],
+    ) -> Result<(), Reason> {
+        let _ = (announcement, asked, reached);
+        Ok(())
+    }
+
+    /// The change is about to happen: pause all that opens or reads changed files by path.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be ready: the change is aborted.
+    fn pause(&mut self, announcement: &Announcement) -> Result<(), Reason> {
+        let _ = announcement;
+        Ok(())
+    }
+
+    /// Go on after [`Self::pause`]. `Some`: the change has happened, and the plugins have been
+    /// dealt with so; files of other kinds can be read again now. `None`: it was called off.
+    fn resume(&mut self, happened: Option<(&Announcement, &Outcome)>) {
+        let _ = happened;
+    }
+
+    /// A change has ended for the whole node.
+    fn ended(&mut self, ended: &Ended) {
+        let _ = ended;
+    }
+
+    /// The session is over: nothing is asked or told any more.
+    fn disconnected(&mut self) {}
+}
+
+/// Why an event could not be handled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManagerError {
+    /// The answer could not be given.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// What is loaded could not be seen.
+    #[error("could not see what this process has loaded")]
+    Link(#[from] io::Error),
+}
+
+/// A session and plugins, and how far the present change has come.
+#[derive(Debug)]
+pub struct Manager {
+    session: Session,
+    plugins: Plugins,
+    prepared: Option<Prepared>,
+}
+
+impl Manager {
+    /// For this session and these plugins.
+    pub fn new(session: Session, plugins: Plugins) -> Self {
+        Self {
+            session,
+            plugins,
+            prepared: None,
+        }
+    }
+
+    /// The session: its descriptor for the program's loop, its events for [`Self::handle`].
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The plugins.
+    pub fn plugins(&self) -> &Plugins {
+        &self.plugins
+    }
+
+    /// The plugins, to open more.
+    pub fn plugins_mut(&mut self) -> &mut Plugins {
+        &mut self.plugins
+    }
+
+    /// Does and answers what an event asks for.
+    ///
+    /// # Errors
+    ///
+    /// The answer could not be given, or what is loaded could not be seen.
+    pub fn handle(
+        &mut self,
+        event: Event,
+        app: &mut (impl Application + ?Sized),
+    ) -> Result<(), ManagerError> {
+        match event {
+            Event::Evaluate(announcement, asked) => self.vote(&announcement, &asked, app)?,
+            Event::Prepare(announcement) => self.prepare(&announcement, app)?,
+            Event::Changed(change) => self.changed(change, app)?,
+            Event::Ended(ended) => {
+                self.call_off(
+                    |prepared| prepared.announcement().change == ended.change,
+                    app,
+                );
+                app.ended(&ended);
+            }
+            Event::Disconnected => {
+                self.call_off(|_| true, app);
+                app.disconnected();
+            }
+        }
+        Ok(())
+    }
+
+    fn vote(
+        &self,
+        announcement: &Announcement,
+        asked: &Asked,
+        app: &mut (impl Application + ?Sized),
+    ) -> Result<(), ManagerError> {
+        let reached = self.plugins.reached(announcement)?;
+        let change = announcement.change;
+        let answered = match app.evaluate(announcement, asked, &reached) {
+            Err(reason) => self.session.veto(change, reason),
+            Ok(()) if reached.is_empty() => self.session.accept(change),
+            Ok(()) => self.session.accept_reached(change),
+        };
+        Ok(answered?)
+    }
+
+    fn prepare(
+        &mut self,
+        announcement: &Announcement,
+        app: &mut (impl Application + ?Sized),
+    ) -> Result<(), ManagerError> {
+        let change = announcement.change;
+        if let Err(reason) = app.pause(announcement) {
+            return Ok(self.session.not_ready(change, reason)?);
+        }
+        self.prepared = Some(reload::prepare(&self.plugins, announcement)?);
+        Ok(self.session.ready_and_waiting(change)?)
+    }
+
+    fn changed(
+        &mut self,
+        change: ChangeId,
+        app: &mut (impl Application + ?Sized),
+    ) -> Result<(), ManagerError> {
+        let ours = self
+            .prepared
+            .take_if(|prepared| prepared.announcement().change == change);
+        let Some(prepared) = ours else {
+            let reason = Reason::clipped("it was told of a change that was not announced to it");
+            return Ok(self.session.ask_restart(change, reason)?);
+        };
+        let announcement = prepared.announcement().clone();
+        let outcome = prepared.changeover(&mut self.plugins, app);
+        app.resume(Some((&announcement, &outcome)));
+        let answered = match outcome {
+            Outcome::Untouched | Outcome::Reloaded(_) => self.session.done(change),
+            Outcome::Restart(reason) => self.session.ask_restart(change, reason),
+        };
+        Ok(answered?)
+    }
+
+    /// Goes on after a change that was announced and did not happen.
+    fn call_off(
+        &mut self,
+        is_it: impl Fn(&Prepared) -> bool,
+        app: &mut (impl Application + ?Sized),
+    ) {
+        if self.prepared.take_if(|prepared| is_it(prepared)).is_some() {
+            app.resume(None);
+        }
+    }
+}

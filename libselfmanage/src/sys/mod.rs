@@ -1,0 +1,4 @@
+//! The only rooms with `unsafe`: the dynamic loader, and the inherited socket.
+
+pub(crate) mod inherited;
+pub(crate) mod loader;
