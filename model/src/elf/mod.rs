@@ -1,4 +1,24 @@
 //! What an ELF file says of itself, and the signature of its substance.
+//!
+//! [`read`] gives the facts that the loader would see, found the way the loader finds them;
+//! [`signature`] hashes what would matter to a process that maps the file; [`explain`] says where
+//! two files differ; [`annotations`] knows what well-known libraries open at run time. Files come
+//! from strangers: nothing here trusts an offset, a count or a size.
+
+pub mod annotations;
+mod differ;
+mod dynamic;
+mod image;
+mod notes;
+mod read;
+mod signature;
+mod source;
+mod symbols;
+mod texts;
+
+pub use differ::{Difference, Part, Verdict, explain};
+pub use read::{ElfError, Examined, examine, examine_file, read};
+pub use signature::signature;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +28,9 @@ use serde::{Deserialize, Serialize};
 pub struct ElfFacts {
     /// Machine name: `x86_64`, `aarch64`, `i386`, …
     pub machine: String,
+    /// A program (`ET_EXEC`, or a position-independent one), not a library.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub program: bool,
     /// `DT_SONAME`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soname: Option<String>,
