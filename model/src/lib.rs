@@ -13,6 +13,7 @@ pub mod elf;
 pub mod envelope;
 pub mod ids;
 pub mod manifest;
+pub mod mapped;
 pub mod path;
 pub mod process;
 pub mod report;

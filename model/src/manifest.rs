@@ -15,6 +15,10 @@ use crate::process::ProcessSpec;
 use crate::requirement::{Alternative, Requirement};
 use crate::version::Version;
 
+mod check;
+
+pub use check::{Problem, Subject, check};
+
 /// The manifest format that this program writes and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
@@ -228,8 +232,9 @@ pub enum FileType {
 }
 
 /// One path of a package.
+// Unknown fields are refused by `Node`, which takes all that are not named here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct FileEntry {
     /// Where it is on the node.
     pub path: PackagePath,
@@ -247,14 +252,17 @@ pub struct FileEntry {
     pub node: Node,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
 fn is_zero(value: &u32) -> bool {
     *value == 0
 }
 
 /// What stands at a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "is")]
+#[serde(rename_all = "kebab-case", tag = "is", deny_unknown_fields)]
 pub enum Node {
     /// A regular file.
     File(Box<RegularFile>),
@@ -269,7 +277,7 @@ pub enum Node {
 
 /// A regular file's contents and what is known of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RegularFile {
     /// BLAKE3 of the bytes.
     pub digest: Digest,

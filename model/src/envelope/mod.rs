@@ -1,1 +1,71 @@
 //! The one container format: holds one component, one package, or a set of packages.
+//!
+//! An envelope is a tar that any `tar tf` lists, in exactly this order:
+//!
+//! ```text
+//! envelope.json                            the index: format, the packages, their manifests' digests
+//! packages/NAME_VERSION/manifest.json      one per package, in the index's order
+//! packages/NAME_VERSION/manifest.json.sig  where the package is signed; opaque here
+//! objects/HASH.zst                         each distinct content once, in the order in which the
+//!                                          manifests name it; HASH is BLAKE3 of the plain bytes
+//! two blocks of zeros                      and nothing after them
+//! ```
+//!
+//! A component is a package of one file: its manifest carries the file's characteristics.
+//!
+//! The order leaves a writer no choice, so the same packages give the same bytes, and it lets a
+//! reader refuse a missing, doubled or foreign object at the byte where it shows. A reader knows
+//! every size from the manifests before it sees the first object, so each limit is checked before
+//! memory or disk is spent. Headers must be byte for byte what [`Writer`] would have written.
+//!
+//! **Invariant:** an object is handed out with its last byte only after its bytes gave its name.
+
+mod compress;
+mod entry;
+mod error;
+mod expected;
+mod input;
+mod limits;
+mod object;
+mod reader;
+mod spool;
+mod writer;
+
+use serde::{Deserialize, Serialize};
+
+pub use compress::{Compressor, FRAME};
+pub use error::{ReadError, WriteError};
+pub use limits::Limits;
+pub use object::Object;
+pub use reader::{ReadPackage, Reader};
+pub use spool::{Filled, Source, Spool, SpoolError};
+pub use writer::{WritePackage, Writer};
+
+use crate::digest::Digest;
+use crate::ids::PackageId;
+
+/// The envelope format that this program writes and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// `envelope.json`: what the envelope holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Index {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The packages, in the order of their manifests; at least one.
+    pub packages: Vec<IndexEntry>,
+}
+
+/// One package of an envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct IndexEntry {
+    /// The package.
+    pub id: PackageId,
+    /// BLAKE3 of its `manifest.json`.
+    pub manifest: Digest,
+}
+
+#[cfg(test)]
+mod tests;
