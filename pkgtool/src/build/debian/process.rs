@@ -1,0 +1,467 @@
+//! A systemd service as one of our processes, and what of it is not carried over.
+
+use std::collections::BTreeMap;
+
+use model::ProcessName;
+use model::path::merged_usr;
+use model::process::{CommandLine, KillMode, OwnDirectory, ProcessSpec, Ready, Restart};
+use model::span::Span;
+
+use super::specifiers::UnitName;
+use super::unit::Unit;
+use super::{values, words};
+
+/// Settings that are read here; every other one becomes a note.
+const CARRIED: [&str; 45] = [
+    "Type",
+    "ExecStart",
+    "ExecStartPre",
+    "ExecStartPost",
+    "ExecReload",
+    "ExecStop",
+    "User",
+    "Group",
+    "SupplementaryGroups",
+    "After",
+    "StateDirectory",
+    "StateDirectoryMode",
+    "RuntimeDirectory",
+    "RuntimeDirectoryMode",
+    "CacheDirectory",
+    "CacheDirectoryMode",
+    "LogsDirectory",
+    "LogsDirectoryMode",
+    "Environment",
+    "EnvironmentFile",
+    "WorkingDirectory",
+    "KillSignal",
+    "KillMode",
+    "PIDFile",
+    "TimeoutStopSec",
+    "TimeoutStartSec",
+    "TimeoutSec",
+    "Restart",
+    "RestartSec",
+    "UMask",
+    "LimitNOFILE",
+    "RemainAfterExit",
+    // Texts for people.
+    "Description",
+    "Documentation",
+    // Looked at by the import as a whole.
+    "WantedBy",
+    "RequiredBy",
+    "Sockets",
+    // What holds for our processes anyway.
+    "DefaultDependencies",
+    "SendSIGKILL",
+    "NotifyAccess",
+    "GuessMainPID",
+    "StandardOutput",
+    "StandardError",
+    "SyslogIdentifier",
+    "IgnoreSIGPIPE",
+];
+
+/// Of those above that hold anyway, the values for which they do.
+const AS_USUAL: [(&str, &[&str]); 8] = [
+    ("DefaultDependencies", &["yes", "true", "1"]),
+    ("SendSIGKILL", &["yes", "true", "1"]),
+    ("NotifyAccess", &["main", "all"]),
+    ("GuessMainPID", &["yes", "true", "1"]),
+    ("StandardOutput", &["journal", "inherit", "syslog"]),
+    ("StandardError", &["journal", "inherit", "syslog"]),
+    ("SyslogIdentifier", &[]),
+    ("IgnoreSIGPIPE", &["yes", "true", "1"]),
+];
+
+/// A service turned into a process.
+#[derive(Debug)]
+pub struct Converted {
+    /// The process, where the service can be one.
+    pub process: Option<ProcessSpec>,
+    /// What is not carried over, each line beginning with the unit's name.
+    pub notes: Vec<String>,
+}
+
+/// Turns the service `name` into a process. `has` tells whether the package has a path.
+pub fn convert(name: &UnitName, unit: &Unit, has: &dyn Fn(&str) -> bool) -> Converted {
+    let mut reader = Reader {
+        name,
+        unit,
+        has,
+        notes: Vec::new(),
+    };
+    let process = reader.process();
+    reader.left_out();
+    Converted {
+        process,
+        notes: reader.notes,
+    }
+}
+
+struct Reader<'a> {
+    name: &'a UnitName,
+    unit: &'a Unit,
+    has: &'a dyn Fn(&str) -> bool,
+    notes: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn note(&mut self, text: impl std::fmt::Display) {
+        self.notes.push(format!("{}: {text}", self.name.full));
+    }
+
+    /// Notes a setting whose value is not taken.
+    fn refuse(&mut self, key: &str, value: &str, why: &str) {
+        self.note(format_args!("{key}={value} ({why})"));
+    }
+
+    fn process(&mut self) -> Option<ProcessSpec> {
+        let name: ProcessName = match self.name.stem.replace('\\', "_").parse() {
+            Ok(name) => name,
+            Err(error) => {
+                self.note(format_args!("not carried over: {error}"));
+                return None;
+            }
+        };
+        let mut starts = self.commands("ExecStart");
+        let Some(exec) = starts.pop() else {
+            self.note("not carried over: it starts nothing");
+            return None;
+        };
+        let mut spec = ProcessSpec::new(name, exec);
+        spec.exec_start_pre = self.commands("ExecStartPre");
+        if !starts.is_empty() {
+            self.note("ExecStart= more than once: all but the last are in exec-start-pre");
+            spec.exec_start_pre.append(&mut starts);
+        }
+        spec.exec_start_post = self.commands("ExecStartPost");
+        spec.exec_reload = self.commands("ExecReload");
+        spec.exec_stop = self.commands("ExecStop");
+        spec.after = self.after();
+        self.kind(&mut spec);
+        self.identity(&mut spec);
+        self.surroundings(&mut spec);
+        self.stopping(&mut spec);
+        self.times(&mut spec);
+        Some(spec)
+    }
+
+    /// The last value, specifiers expanded.
+    fn value(&mut self, key: &str) -> Option<String> {
+        let value = self.unit.last("Service", key)?.to_owned();
+        self.expand(key, &value)
+    }
+
+    fn expand(&mut self, key: &str, value: &str) -> Option<String> {
+        match self.name.expand(value) {
+            Ok(expanded) => Some(expanded),
+            Err(specifier) => {
+                self.refuse(
+                    key,
+                    value,
+                    &format!("{specifier} is known to the machine only"),
+                );
+                None
+            }
+        }
+    }
+
+    /// The last value, as `read` understands it.
+    fn read<T>(&mut self, key: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let value = self.value(key)?;
+        let found = read(&value);
+        if found.is_none() {
+            self.refuse(key, &value, "not understood");
+        }
+        found
+    }
+
+    /// Words over all assignments of a list setting.
+    fn words(&mut self, key: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        for value in self.unit.list("Service", key) {
+            let Some(words) = words::split(value) else {
+                self.refuse(key, value, "its quotes or escapes are wrong");
+                continue;
+            };
+            for word in words {
+                all.extend(self.expand(key, &word));
+            }
+        }
+        all
+    }
+
+    fn commands(&mut self, key: &str) -> Vec<CommandLine> {
+        let mut all = Vec::new();
+        for value in self.unit.list("Service", key) {
+            match words::commands(value) {
+                Some(commands) => {
+                    all.extend(
+                        commands
+                            .into_iter()
+                            .filter_map(|words| self.command(key, words)),
+                    );
+                }
+                None => self.refuse(key, value, "its quotes or escapes are wrong"),
+            }
+        }
+        all
+    }
+
+    /// One command line: the prefixes of systemd.service(5), the program's place, specifiers.
+    fn command(&mut self, key: &str, words: Vec<String>) -> Option<CommandLine> {
+        let shown = words.join(" ");
+        let mut words = words.into_iter();
+        let first = words.next()?;
+        let program = first.trim_start_matches(['-', '@', ':', '+', '!']);
+        let prefixes = first.strip_suffix(program).unwrap_or_default();
+        if prefixes.contains('@') {
+            let argument = words.next().unwrap_or_default();
+            self.refuse(key, &shown, &format!("argv[0] {argument:?} is not set"));
+        }
+        if prefixes.contains(['+', '!']) {
+            self.refuse(key, &shown, "runs with the process's own rights");
+        }
+        let program = self.expand(key, program)?;
+        let program = self.program(key, &program)?;
+        let ignored = if prefixes.contains('-') { "-" } else { "" };
+        let mut line = vec![format!("{ignored}{program}")];
+        for word in words {
+            let word = self.expand(key, &word)?;
+            // `:` means that `$` is itself, which is written `$$`.
+            line.push(if prefixes.contains(':') {
+                word.replace('$', "$$")
+            } else {
+                word
+            });
+        }
+        Some(line)
+    }
+
+    /// Its absolute path in the view.
+    fn program(&mut self, key: &str, program: &str) -> Option<String> {
+        if program.starts_with('/') {
+            return Some(merged_usr(program));
+        }
+        if program.is_empty() || program.contains('/') {
+            self.refuse(key, program, "no program");
+            return None;
+        }
+        let own = ["/usr/sbin", "/usr/bin"].map(|place| format!("{place}/{program}"));
+        let found = own.iter().find(|path| (self.has)(path));
+        Some(
+            found
+                .cloned()
+                .unwrap_or_else(|| format!("/usr/bin/{program}")),
+        )
+    }
+
+    /// Only services are processes; targets and the like are reached before anything starts.
+    fn after(&mut self) -> Vec<ProcessName> {
+        let mut after = Vec::new();
+        for value in self.unit.list("Unit", "After") {
+            for word in value.split_whitespace() {
+                let Some(word) = self.expand("After", word) else {
+                    continue;
+                };
+                match word.strip_suffix(".service").map(str::parse) {
+                    Some(Ok(name)) if !after.contains(&name) => after.push(name),
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => self.note(format_args!("After={word}")),
+                }
+            }
+        }
+        after
+    }
+
+    fn kind(&mut self, spec: &mut ProcessSpec) {
+        let kind = self.value("Type");
+        let bus_name = self.unit.last("Service", "BusName").is_some();
+        let kind = kind
+            .as_deref()
+            .unwrap_or(if bus_name { "dbus" } else { "simple" });
+        spec.ready = match kind {
+            "simple" | "exec" => Ready::Exec,
+            "notify" => Ready::Notify,
+            "forking" => Ready::Forking,
+            "oneshot" => Ready::Oneshot,
+            "notify-reload" => {
+                self.refuse("Type", kind, "taken as notify; reloading is by exec-reload");
+                Ready::Notify
+            }
+            other => {
+                self.refuse("Type", other, "taken as exec: ready as soon as it runs");
+                Ready::Exec
+            }
+        };
+        if spec.ready == Ready::Oneshot {
+            spec.start_timeout = Span::Infinite;
+        }
+        spec.pid_file = self.value("PIDFile").map(|path| {
+            let path = if path.starts_with('/') {
+                path
+            } else {
+                format!("/run/{path}")
+            };
+            path.strip_prefix("/var/run/")
+                .map_or(path.clone(), |rest| format!("/run/{rest}"))
+        });
+        spec.remain_after_exit = self
+            .read("RemainAfterExit", values::switch)
+            .unwrap_or(false);
+    }
+
+    fn identity(&mut self, spec: &mut ProcessSpec) {
+        spec.user = self.value("User");
+        spec.group = self.value("Group");
+        spec.supplementary_groups = self.words("SupplementaryGroups");
+        spec.umask = self.read("UMask", values::mode);
+        spec.limit_nofile = self.read("LimitNOFILE", values::limit);
+        if self
+            .unit
+            .last("Service", "LimitNOFILE")
+            .is_some_and(|limit| limit.contains(':'))
+        {
+            self.note("LimitNOFILE= of two numbers: the soft one is used for both");
+        }
+    }
+
+    fn surroundings(&mut self, spec: &mut ProcessSpec) {
+        spec.environment = self.environment();
+        spec.environment_file = self
+            .unit
+            .list("Service", "EnvironmentFile")
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .filter_map(|file| self.expand("EnvironmentFile", &file))
+            .collect();
+        spec.working_directory =
+            self.value("WorkingDirectory")
+                .map(|directory| match directory.strip_prefix('-') {
+                    Some(rest) => {
+                        self.refuse("WorkingDirectory", &directory, "it must be there");
+                        rest.to_owned()
+                    }
+                    None => directory.clone(),
+                });
+        spec.state_directory = self.directories("StateDirectory");
+        spec.runtime_directory = self.directories("RuntimeDirectory");
+        spec.cache_directory = self.directories("CacheDirectory");
+        spec.logs_directory = self.directories("LogsDirectory");
+    }
+
+    fn environment(&mut self) -> BTreeMap<String, String> {
+        let mut environment = BTreeMap::new();
+        for word in self.words("Environment") {
+            match word.split_once('=') {
+                Some((name, value)) if !name.is_empty() => {
+                    environment.insert(name.to_owned(), value.to_owned());
+                }
+                _ => self.refuse("Environment", &word, "not NAME=VALUE"),
+            }
+        }
+        environment
+    }
+
+    fn directories(&mut self, key: &str) -> Vec<OwnDirectory> {
+        let mode = self.read(&format!("{key}Mode"), values::mode);
+        let mut all = Vec::new();
+        for word in self.words(key) {
+            let (name, link) = word.split_once(':').unwrap_or((&word, ""));
+            if !link.is_empty() {
+                self.refuse(key, &word, "without its link");
+            }
+            let clean = !name.starts_with('/')
+                && !name.split('/').any(|part| matches!(part, "" | "." | ".."));
+            if clean {
+                all.push(OwnDirectory {
+                    name: name.to_owned(),
+                    mode: mode.clone(),
+                });
+            } else {
+                self.refuse(key, &word, "not a path below its base");
+            }
+        }
+        all
+    }
+
+    fn stopping(&mut self, spec: &mut ProcessSpec) {
+        if let Some(signal) = self.read("KillSignal", values::signal) {
+            spec.stop_signal = signal;
+        }
+        let mode = self.read("KillMode", |text| match text {
+            "control-group" => Some(KillMode::ControlGroup),
+            "mixed" => Some(KillMode::Mixed),
+            "process" | "none" => Some(KillMode::Process),
+            _ => None,
+        });
+        spec.kill_mode = mode.unwrap_or_default();
+        if self.unit.last("Service", "KillMode") == Some("none") {
+            self.refuse("KillMode", "none", "taken as process");
+        }
+        let restart = self.read("Restart", |text| match text {
+            "no" => Some(Restart::No),
+            "on-success" => Some(Restart::OnSuccess),
+            "on-failure" => Some(Restart::OnFailure),
+            "on-abnormal" => Some(Restart::OnAbnormal),
+            "on-abort" => Some(Restart::OnAbort),
+            "always" => Some(Restart::Always),
+            _ => None,
+        });
+        spec.restart = restart.unwrap_or_default();
+    }
+
+    fn times(&mut self, spec: &mut ProcessSpec) {
+        // Whichever comes last of the one setting and the one for both.
+        for one in &self.unit.assignments {
+            if one.section != "Service" || one.value.is_empty() {
+                continue;
+            }
+            let (start, stop) = match one.key.as_str() {
+                "TimeoutSec" => (true, true),
+                "TimeoutStartSec" => (true, false),
+                "TimeoutStopSec" => (false, true),
+                _ => continue,
+            };
+            let Some(span) = values::time_out(&one.value) else {
+                self.notes.push(format!(
+                    "{}: {}={} (not understood)",
+                    self.name.full, one.key, one.value
+                ));
+                continue;
+            };
+            if start {
+                spec.start_timeout = span;
+            }
+            if stop {
+                spec.stop_timeout = span;
+            }
+        }
+        if let Some(delay) = self.read("RestartSec", values::time) {
+            spec.restart_delay = delay;
+        }
+    }
+
+    /// Notes every setting that nothing above reads.
+    fn left_out(&mut self) {
+        for one in &self.unit.assignments {
+            let usual = AS_USUAL.iter().find(|(key, _)| *key == one.key);
+            let carried = match usual {
+                Some((_, values)) => values.is_empty() || values.contains(&one.value.as_str()),
+                None => CARRIED.contains(&one.key.as_str()),
+            };
+            if !carried {
+                self.notes
+                    .push(format!("{}: {}={}", self.name.full, one.key, one.value));
+            }
+        }
+        for line in &self.unit.broken {
+            self.notes
+                .push(format!("{}: {line:?} is no setting", self.name.full));
+        }
+    }
+}
