@@ -44,6 +44,9 @@ for purpose in "${@:-build}"; do
 		need needrestart needrestart
 		need checkrestart debian-goodies
 		need ostree ostree
+		need mmdebstrap mmdebstrap
+		need python3 python3
+		need objcopy binutils
 		need dpkg-deb dpkg
 		need perl perl
 		;;
