@@ -22,6 +22,8 @@ install -m 755 /mnt/bin/installd /mnt/bin/sysmgrd /usr/libexec/changeover/
 install -m 755 /mnt/bin/pkgtool /usr/bin/
 install -m 644 /mnt/packaging/systemd/*.service /etc/systemd/system/
 install -m 644 /mnt/packaging/dbus/org.changeover.conf /usr/share/dbus-1/system.d/
+mkdir -p /etc/changeover
+install -m 644 /mnt/packaging/etc/*.toml /etc/changeover/
 systemctl daemon-reload
 systemctl reload dbus
 read -r old new </mnt/versions
