@@ -26,6 +26,7 @@ test: ## Run every test
 
 .PHONY: lint
 lint: ## Check format, lints and documentation
+	@tests/setup.sh build test
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
