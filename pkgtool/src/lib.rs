@@ -12,7 +12,10 @@
 pub mod args;
 pub mod build;
 pub mod commands;
+pub mod node;
 pub mod outcome;
+pub mod render;
+pub mod sandbox;
 pub mod show;
 
 use std::ffi::OsString;

@@ -130,6 +130,13 @@ impl CommandError {
         Self::new(Kind::Usage, anyhow::Error::msg(message.into()))
     }
 
+    /// The same, of which this is what was being done.
+    #[must_use]
+    pub fn context(mut self, doing: impl std::fmt::Display + Send + Sync + 'static) -> Self {
+        self.error = self.error.context(doing);
+        self
+    }
+
     /// The same with a next step.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -1,0 +1,26 @@
+//! `pkgtool history`: changes of the past.
+
+use clap::Args;
+use model::change::HistoryEntry;
+
+use crate::node::Address;
+use crate::outcome::{CommandError, Outcome};
+use crate::render;
+use crate::show::Show;
+
+/// Arguments of `history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// How many, the newest first
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
+    lines: u32,
+}
+
+/// Runs it.
+pub fn run(args: &HistoryArgs, node: &Address, show: &mut Show) -> Result<Outcome, CommandError> {
+    let answer: Vec<HistoryEntry> = node
+        .connect()?
+        .ask(async |installd| installd.history(args.lines).await)?;
+    show.answer(&answer, |look| render::history::history(&answer, look))?;
+    Ok(Outcome::Done)
+}

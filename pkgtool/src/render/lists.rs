@@ -1,0 +1,264 @@
+//! `status`, `list`, `ps`, and what `add` and `remove` did.
+
+use jiff::Timestamp;
+use model::change::{AddedPackage, ProcessStatus, StatusReport, StoredPackage};
+
+use super::{add, ago, bytes, count, heading, local, widest, wrap};
+use crate::show::Look;
+
+/// What `add` read.
+pub fn added(packages: &[AddedPackage], look: Look) -> String {
+    let mut out = String::new();
+    for one in packages {
+        if one.new {
+            add(
+                &mut out,
+                format_args!("{} {}\n", look.good("added"), one.package),
+            );
+        } else {
+            out.push_str(&look.faint(format_args!("had   {} already", one.package)));
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// The packages in the store.
+pub fn list(packages: &[StoredPackage], look: Look) -> String {
+    if packages.is_empty() {
+        return format!(
+            "{}\n",
+            look.faint("the store is empty: pkgtool add FILE.pkg")
+        );
+    }
+    let rows: Vec<Vec<String>> = packages
+        .iter()
+        .map(|one| {
+            let (name, version) = one.package.split_once('=').unwrap_or((&one.package, ""));
+            let mark = if one.active {
+                look.good('●')
+            } else {
+                look.faint('○')
+            };
+            vec![
+                format!("{mark} {name}"),
+                version.to_owned(),
+                bytes(one.size),
+                one.summary.clone(),
+            ]
+        })
+        .collect();
+    let active = packages.iter().filter(|one| one.active).count();
+    let stored = count(packages.len(), "package", "packages");
+    let table = look.table(
+        &["  package", "version", "size", "summary"],
+        &["size"],
+        &rows,
+    );
+    format!(
+        "{table}{}\n",
+        look.faint(format_args!("{stored}, {active} active"))
+    )
+}
+
+/// The supervised processes.
+pub fn ps(processes: &[ProcessStatus], now: Timestamp, look: Look) -> String {
+    if processes.is_empty() {
+        return format!("{}\n", look.faint("no process is supervised"));
+    }
+    let heads = [
+        "process", "pid", "state", "gen", "for", "restarts", "package", "status",
+    ];
+    let rows: Vec<Vec<String>> = processes.iter().map(|one| ps_row(one, now, look)).collect();
+    look.table(&heads, &["pid", "gen", "for", "restarts"], &rows)
+}
+
+fn ps_row(one: &ProcessStatus, now: Timestamp, look: Look) -> Vec<String> {
+    let state = match one.state.as_str() {
+        "ready" | "done" => look.good(&one.state),
+        "failed" => look.bad(&one.state),
+        "starting" | "stopping" | "waiting" => look.notable(&one.state),
+        _ => look.faint(&one.state),
+    };
+    vec![
+        one.name.to_string(),
+        one.pid
+            .map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+        state,
+        one.generation.to_string(),
+        ago(&one.since, now),
+        one.restarts.to_string(),
+        one.package.to_string(),
+        one.status.clone().unwrap_or_default(),
+    ]
+}
+
+/// The node on one screen.
+pub fn status(report: &StatusReport, now: Timestamp, look: Look) -> String {
+    let mut out = String::new();
+    out.push_str(&generations(report, look));
+    if let Some(change) = &report.change {
+        let head = look.notable(format_args!("change {}", change.change));
+        let time = ago(&change.since, now);
+        add(
+            &mut out,
+            format_args!(
+                "{head} is running: {} (by {}, for {time})\n",
+                change.phase, change.by
+            ),
+        );
+    }
+    if !report.sysmgrd {
+        add(
+            &mut out,
+            format_args!("{} sysmgrd does not answer\n", look.bad("✗")),
+        );
+    }
+    for discrepancy in &report.discrepancies {
+        add(&mut out, format_args!("{} {discrepancy}\n", look.bad("✗")));
+    }
+    if !report.processes.is_empty() {
+        heading(look, &summary_of(&report.processes), &mut out);
+        for line in ps(&report.processes, now, look).lines() {
+            add(&mut out, format_args!("  {line}\n"));
+        }
+    }
+    if !report.active.is_empty() {
+        heading(
+            look,
+            &count(report.active.len(), "active package", "active packages"),
+            &mut out,
+        );
+        add(
+            &mut out,
+            format_args!("  {}\n", wrap(&report.active, ", ", 2, look)),
+        );
+    }
+    heading(look, "Store", &mut out);
+    let store = report.store;
+    add(
+        &mut out,
+        format_args!(
+            "  {} packages, {} objects, {}\n",
+            store.packages,
+            store.objects,
+            bytes(store.bytes)
+        ),
+    );
+    out
+}
+
+fn generations(report: &StatusReport, look: Look) -> String {
+    let mut out = String::new();
+    if report.generation.0 == 0 {
+        out.push_str("no generation runs yet: pkgtool add FILE.pkg, then pkgtool activate NAME\n");
+    } else {
+        let number = look.strong(format_args!("generation {}", report.generation));
+        let next = if report.committed == report.generation {
+            "runs, and is what the next boot runs".to_owned()
+        } else {
+            format!("runs; the next boot runs generation {}", report.committed)
+        };
+        add(&mut out, format_args!("{number} {next}\n"));
+    }
+    let others: Vec<_> = report
+        .generations
+        .iter()
+        .filter(|one| one.generation != report.generation)
+        .collect();
+    let width = widest(others.iter().map(|one| one.created.as_str()));
+    for one in others {
+        let processes = match one.processes.len() {
+            0 => String::new(),
+            n => format!(", {} in it", count(n, "process lives", "processes live")),
+        };
+        let packages = count(one.set.len(), "package", "packages");
+        let created = format!("{:<width$}", local(&one.created));
+        let line = format!("  {:>4}  {created}  {packages}{processes}", one.generation);
+        add(&mut out, format_args!("{}\n", look.faint(line.trim_end())));
+    }
+    out
+}
+
+fn summary_of(processes: &[ProcessStatus]) -> String {
+    let ready = processes
+        .iter()
+        .filter(|one| matches!(one.state.as_str(), "ready" | "done"));
+    format!(
+        "{}, {} up",
+        count(processes.len(), "process", "processes"),
+        ready.count()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use model::Generation;
+    use model::change::StoreStatus;
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-23T12:00:00Z".parse().unwrap()
+    }
+
+    fn process(name: &str, pid: Option<u32>, state: &str) -> ProcessStatus {
+        ProcessStatus {
+            name: name.parse().unwrap(),
+            package: name.parse().unwrap(),
+            pid,
+            state: state.to_owned(),
+            generation: Generation(2),
+            since: "2026-11-23T11:58:00Z".to_owned(),
+            restarts: 1,
+            registered: false,
+            status: (state == "failed").then(|| "exit status 1".to_owned()),
+        }
+    }
+
+    #[test]
+    fn processes_are_a_table() {
+        let all = [
+            process("nginx", Some(4711), "ready"),
+            process("redis-server", None, "failed"),
+        ];
+        assert_snapshot!(ps(&all, now(), Look::plain(100)), @"");
+    }
+
+    #[test]
+    fn the_store_is_a_table() {
+        let package = |name: &str, active| StoredPackage {
+            package: name.to_owned(),
+            id: "x_1_01234567".parse().unwrap(),
+            active,
+            size: 6_000_000,
+            summary: "Secure Sockets Layer toolkit".to_owned(),
+            added: "2026-11-23T11:58:00Z".to_owned(),
+        };
+        let all = [
+            package("libssl3=3.0.20", false),
+            package("libssl3=3.0.22", true),
+        ];
+        assert_snapshot!(list(&all, Look::plain(100)), @"");
+    }
+
+    #[test]
+    fn the_status_says_what_is_wrong_first() {
+        let report = StatusReport {
+            generation: Generation(2),
+            committed: Generation(2),
+            active: vec!["nginx=1.22".into(), "libc6=2.36".into()],
+            discrepancies: vec!["nginx needs libssl.so.3, which no package brings".into()],
+            processes: vec![process("nginx", Some(4711), "ready")],
+            sysmgrd: true,
+            store: StoreStatus {
+                packages: 2,
+                objects: 1234,
+                bytes: 50_000_000,
+            },
+            ..StatusReport::default()
+        };
+        assert_snapshot!(status(&report, now(), Look::plain(80)), @"");
+    }
+}
