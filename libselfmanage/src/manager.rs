@@ -61,20 +61,18 @@ pub enum ManagerError {
     Link(#[from] io::Error),
 }
 
-/// A session and plugins, and how far the present change has come.
+/// A session, and how far the present change has come.
 #[derive(Debug)]
 pub struct Manager {
     session: Session,
-    plugins: Plugins,
     prepared: Option<Prepared>,
 }
 
 impl Manager {
-    /// For this session and these plugins.
-    pub fn new(session: Session, plugins: Plugins) -> Self {
+    /// Over this session.
+    pub fn new(session: Session) -> Self {
         Self {
             session,
-            plugins,
             prepared: None,
         }
     }
@@ -84,14 +82,9 @@ impl Manager {
         &self.session
     }
 
-    /// The plugins.
-    pub fn plugins(&self) -> &Plugins {
-        &self.plugins
-    }
-
-    /// The plugins, to open more.
-    pub fn plugins_mut(&mut self) -> &mut Plugins {
-        &mut self.plugins
+    /// Whether this process has said *ready and waiting* and waits.
+    pub fn is_waiting(&self) -> bool {
+        self.prepared.is_some()
     }
 
     /// Does and answers what an event asks for.
@@ -102,12 +95,17 @@ impl Manager {
     pub fn handle(
         &mut self,
         event: Event,
+        plugins: &mut Plugins,
         app: &mut (impl Application + ?Sized),
     ) -> Result<(), ManagerError> {
         match event {
-            Event::Evaluate(announcement, asked) => self.vote(&announcement, &asked, app)?,
-            Event::Prepare(announcement) => self.prepare(&announcement, app)?,
-            Event::Changed(change) => self.changed(change, app)?,
+            Event::Evaluate(announcement, asked) => {
+                let reached = plugins.reached(&announcement)?;
+                let verdict = app.evaluate(&announcement, &asked, &reached);
+                self.vote(announcement.change, verdict, &reached)?;
+            }
+            Event::Prepare(announcement) => self.prepare(&announcement, plugins, app)?,
+            Event::Changed(change) => self.changed(change, plugins, app)?,
             Event::Ended(ended) => {
                 self.call_off(
                     |prepared| prepared.announcement().change == ended.change,
@@ -125,36 +123,35 @@ impl Manager {
 
     fn vote(
         &self,
-        announcement: &Announcement,
-        asked: &Asked,
-        app: &mut (impl Application + ?Sized),
-    ) -> Result<(), ManagerError> {
-        let reached = self.plugins.reached(announcement)?;
-        let change = announcement.change;
-        let answered = match app.evaluate(announcement, asked, &reached) {
+        change: ChangeId,
+        verdict: Result<(), Reason>,
+        reached: &[Reached],
+    ) -> Result<(), SessionError> {
+        match verdict {
             Err(reason) => self.session.veto(change, reason),
             Ok(()) if reached.is_empty() => self.session.accept(change),
             Ok(()) => self.session.accept_reached(change),
-        };
-        Ok(answered?)
+        }
     }
 
     fn prepare(
         &mut self,
         announcement: &Announcement,
+        plugins: &Plugins,
         app: &mut (impl Application + ?Sized),
     ) -> Result<(), ManagerError> {
         let change = announcement.change;
         if let Err(reason) = app.pause(announcement) {
             return Ok(self.session.not_ready(change, reason)?);
         }
-        self.prepared = Some(reload::prepare(&self.plugins, announcement)?);
+        self.prepared = Some(reload::prepare(plugins, announcement)?);
         Ok(self.session.ready_and_waiting(change)?)
     }
 
     fn changed(
         &mut self,
         change: ChangeId,
+        plugins: &mut Plugins,
         app: &mut (impl Application + ?Sized),
     ) -> Result<(), ManagerError> {
         let ours = self
@@ -165,7 +162,7 @@ impl Manager {
             return Ok(self.session.ask_restart(change, reason)?);
         };
         let announcement = prepared.announcement().clone();
-        let outcome = prepared.changeover(&mut self.plugins, app);
+        let outcome = prepared.changeover(plugins, app);
         app.resume(Some((&announcement, &outcome)));
         let answered = match outcome {
             Outcome::Untouched | Outcome::Reloaded(_) => self.session.done(change),

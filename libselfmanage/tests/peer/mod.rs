@@ -148,6 +148,11 @@ impl Peer {
         self.taken.recv().unwrap()
     }
 
+    /// The answers that have come and were not taken yet.
+    pub(crate) fn taken_so_far(&self) -> Vec<Taken> {
+        self.taken.try_iter().collect()
+    }
+
     /// Waits until the other end has gone.
     pub(crate) fn wait_for_the_end(mut self) {
         self.thread.take().unwrap().join().unwrap();
