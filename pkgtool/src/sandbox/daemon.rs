@@ -117,7 +117,7 @@ impl Daemon {
         let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
             .with_context(|| format!("could not watch {}", which.name()))?;
         let daemon = Self { which, pid, handle };
-        daemon.await_ready(&socket, layout)?;
+        daemon.await_ready(&socket, layout, plan)?;
         drop(fs_err::remove_file(&address));
         fs_err::write(
             layout.run().join(format!("{}.pid", which.name())),
@@ -126,7 +126,12 @@ impl Daemon {
         Ok(daemon)
     }
 
-    fn await_ready(&self, socket: &UnixDatagram, layout: &Layout) -> Result<(), CommandError> {
+    fn await_ready(
+        &self,
+        socket: &UnixDatagram,
+        layout: &Layout,
+        plan: &Plan,
+    ) -> Result<(), CommandError> {
         let limit = PollTimeout::try_from(READY_LIMIT).unwrap_or(PollTimeout::MAX);
         let mut message = [0_u8; 4096];
         loop {
@@ -136,7 +141,11 @@ impl Daemon {
             ];
             if poll(&mut events, limit).context("poll")? == 0 {
                 let seconds = READY_LIMIT.as_secs();
-                return Err(self.failed(&format!("was not ready within {seconds} s"), layout));
+                return Err(self.failed(
+                    &format!("was not ready within {seconds} s"),
+                    layout,
+                    plan,
+                ));
             }
             let [said, ended] = events.map(|event| event.any().unwrap_or(false));
             if said {
@@ -146,13 +155,13 @@ impl Daemon {
                     return Ok(());
                 }
             } else if ended {
-                return Err(self.failed("ended before it was ready", layout));
+                return Err(self.failed("ended before it was ready", layout, plan));
             }
         }
     }
 
     /// The error that says what became of it, with the last lines that it wrote.
-    pub fn failed(&self, what: &str, layout: &Layout) -> CommandError {
+    pub fn failed(&self, what: &str, layout: &Layout, plan: &Plan) -> CommandError {
         let log = layout.log(self.which.name());
         let text = fs_err::read(&log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -166,8 +175,11 @@ impl Daemon {
             format!("\n    {}", last.join("\n    "))
         };
         let message = format!("{} {what}{said}", self.which.name());
-        CommandError::new(Kind::Failed, anyhow::Error::msg(message))
-            .hint(format!("read all of it in {}", log.display()))
+        CommandError::new(Kind::Failed, anyhow::Error::msg(message)).hint(if plan.temporary {
+            "use --root DIR, or --keep, to read the whole log afterwards".to_owned()
+        } else {
+            format!("read all of it in {}", log.display())
+        })
     }
 
     /// Asks it to end.

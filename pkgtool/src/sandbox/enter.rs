@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::Child;
 
 use anyhow::{Context, Result};
@@ -9,10 +10,10 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::kill;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::init;
 use super::layout::Layout;
 use super::outer::{binaries, pid_of};
 use super::signals::{Heard, Signals, shell_status};
-use super::{command_or_shell, init};
 use crate::outcome::{CommandError, Kind, Outcome};
 use crate::show::Show;
 
@@ -33,13 +34,7 @@ pub fn run(
     if let Ok(here) = here {
         drop(std::env::set_current_dir(here));
     }
-    match init::spawn(&command_or_shell(command), layout, &binaries) {
-        Ok(child) => attend(child, &signals),
-        Err((status, error)) => {
-            show.error(&error);
-            Ok(Outcome::Status(status))
-        }
-    }
+    run_child(layout, &binaries, command, &signals, show)
 }
 
 /// Runs `command` as a child of a process that is in the node already.
@@ -48,10 +43,21 @@ pub fn run_here(
     command: &[OsString],
     show: &mut Show,
 ) -> Result<Outcome, CommandError> {
-    let signals = Signals::take()?;
-    match init::spawn(&command_or_shell(command), layout, &binaries()?) {
-        Ok(child) => attend(child, &signals),
-        Err((status, error)) => {
+    run_child(layout, &binaries()?, command, &Signals::take()?, show)
+}
+
+fn run_child(
+    layout: &Layout,
+    binaries: &Path,
+    command: &[OsString],
+    signals: &Signals,
+    show: &mut Show,
+) -> Result<Outcome, CommandError> {
+    let mut command = init::command(command, layout, binaries);
+    match signals.spawn(&mut command) {
+        Ok(child) => attend(child, signals),
+        Err(error) => {
+            let (status, error) = init::could_not_run(command.get_program(), &error);
             show.error(&error);
             Ok(Outcome::Status(status))
         }
@@ -102,18 +108,16 @@ fn not_allowed(error: impl Into<anyhow::Error>) -> CommandError {
 /// Waits for the command; signals that are meant to end this process are handed on to it.
 fn attend(mut child: Child, signals: &Signals) -> Result<Outcome, CommandError> {
     loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Outcome::Status(shell_status(status)));
+        }
         match signals.next()? {
-            Heard::Child => {
-                if let Some(status) = child.try_wait()? {
-                    return Ok(Outcome::Status(shell_status(status)));
-                }
-            }
             Heard::End(signal) => {
                 let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);
-                // It may have ended in this moment; then SIGCHLD follows.
+                // It may have ended in this moment.
                 let _ = kill(pid, signal);
             }
-            Heard::Terminal(_) => {}
+            Heard::Child | Heard::Terminal(_) => {}
         }
     }
 }

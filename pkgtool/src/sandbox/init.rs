@@ -12,13 +12,13 @@ use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::daemon::{Daemon, Which};
 use super::layout::Layout;
-use super::{Net, OnDeath, Plan, command_or_shell, config, mounts, network};
+use super::{Net, OnDeath, Plan, config, mounts, network};
 use crate::outcome::{CommandError, Outcome};
 use crate::show::Show;
 
@@ -33,6 +33,8 @@ pub fn run(plan: &Plan, command: &[OsString], show: &mut Show) -> Result<Outcome
             "sandbox-init is started by `pkgtool sandbox` only",
         ));
     }
+    // The outer process blocks what it takes by other means; here and in our children nothing is.
+    SigSet::empty().thread_set_mask().context("sigprocmask")?;
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .context("prctl")?;
     let layout = Layout::new(&plan.root);
@@ -115,13 +117,14 @@ impl Node<'_> {
     /// Runs the user's command to its end and answers its status; buries everybody else.
     fn run_command(
         &mut self,
-        command: &[OsString],
+        words: &[OsString],
         show: &mut Show,
     ) -> Result<Outcome, CommandError> {
-        let command = command_or_shell(command);
-        let child = match spawn(&command, &self.layout, &self.plan.binaries) {
+        let mut command = command(words, &self.layout, &self.plan.binaries);
+        let child = match command.spawn() {
             Ok(child) => Pid::from_raw(i32::try_from(child.id())?),
-            Err((status, error)) => {
+            Err(error) => {
+                let (status, error) = could_not_run(command.get_program(), &error);
                 show.error(&error);
                 return Ok(Outcome::Status(status));
             }
@@ -161,6 +164,7 @@ impl Node<'_> {
             return Err(dead.failed(
                 &format!("ended ({how}), and the node with it"),
                 &self.layout,
+                self.plan,
             ));
         }
         let again = Daemon::start(dead.which, &self.layout, self.plan)?;
@@ -195,23 +199,21 @@ impl Node<'_> {
     }
 }
 
-/// Starts a command with the environment that points every tool at the node. The status that
-/// shells give comes with the error: 127 not found, 126 not to be run.
-pub fn spawn(
-    command: &[OsString],
-    layout: &Layout,
-    binaries: &Path,
-) -> Result<std::process::Child, (u8, CommandError)> {
-    let Some((program, arguments)) = command.split_first() else {
-        return Err((127, CommandError::usage("no command to run")));
+/// A command, or the user's shell, with the environment that points every tool at the node.
+pub fn command(words: &[OsString], layout: &Layout, binaries: &Path) -> Command {
+    let shell = || std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+    let (program, arguments) = match words.split_first() {
+        Some((program, arguments)) => (program.clone(), arguments),
+        None => (shell(), [].as_slice()),
     };
-    let mut run = Command::new(program);
-    run.args(arguments)
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
         .env("CHANGEOVER_BUS", layout.bus_address())
         .env("CHANGEOVER_ROOT", layout.root())
         .env("PATH", path_with(binaries))
         .env("PS1", "(changeover) \\w \\$ ");
-    run.spawn().map_err(|error| could_not_run(program, &error))
+    command
 }
 
 /// The error for a command that could not be started, with its exit status.
@@ -227,7 +229,11 @@ pub fn could_not_run(program: &OsStr, error: &std::io::Error) -> (u8, CommandErr
 
 fn path_with(binaries: &Path) -> OsString {
     let old = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
-    let dirs = std::iter::once(binaries.to_owned()).chain(std::env::split_paths(&old));
+    let own = std::env::current_exe()
+        .ok()
+        .and_then(|own| own.parent().map(Path::to_owned));
+    let first = own.into_iter().chain([binaries.to_owned()]);
+    let dirs = first.chain(std::env::split_paths(&old));
     std::env::join_paths(dirs).unwrap_or(old)
 }
 

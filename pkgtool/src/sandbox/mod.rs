@@ -26,7 +26,6 @@ pub mod outer;
 pub mod signals;
 pub mod users;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -67,15 +66,8 @@ pub struct Plan {
     pub cgroup: Option<PathBuf>,
     /// Where sysmgrd and installd are.
     pub binaries: PathBuf,
+    /// Whether the directory goes away at the end.
+    pub temporary: bool,
     /// What to do when a daemon ends.
     pub on_death: OnDeath,
-}
-
-/// The command to run in a node: the one given, or the user's shell.
-pub fn command_or_shell(command: &[OsString]) -> Vec<OsString> {
-    if command.is_empty() {
-        vec![std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())]
-    } else {
-        command.to_vec()
-    }
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{Read, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -113,11 +113,12 @@ fn start(
         user_namespace,
         cgroup: cgroup.as_ref().map(|group| group.dir().to_owned()),
         binaries: binaries()?,
+        temporary: wish.root.is_none() && !wish.keep,
         on_death: wish.on_death,
     };
     drop(fs_err::remove_file(layout.own("control")));
     let listener = UnixListener::bind(layout.own("control")).context("control socket")?;
-    let mut child = spawn_init(&plan, command)?;
+    let mut child = spawn_init(&plan, command, &signals)?;
     show.note(format_args!(
         "starting a node in {}",
         layout.root().display()
@@ -168,7 +169,7 @@ fn await_end_of_the_last(layout: &Layout) {
     }
 }
 
-fn spawn_init(plan: &Plan, command: &[OsString]) -> Result<Child, CommandError> {
+fn spawn_init(plan: &Plan, command: &[OsString], signals: &Signals) -> Result<Child, CommandError> {
     // The next child is pid 1 of a new namespace; this process stays where it is.
     unshare(CloneFlags::CLONE_NEWPID).map_err(|error| {
         CommandError::new(Kind::NotAllowed, anyhow::Error::new(error))
@@ -179,7 +180,9 @@ fn spawn_init(plan: &Plan, command: &[OsString]) -> Result<Child, CommandError> 
     let own = std::env::current_exe().context("could not find pkgtool's own program")?;
     let mut init = Command::new(own);
     init.arg("sandbox-init").arg(plan).arg("--").args(command);
-    Ok(init.spawn().context("could not start the node's init")?)
+    Ok(signals
+        .spawn(&mut init)
+        .context("could not start the node's init")?)
 }
 
 /// Sees the init through its life: ready, recorded, ended.
@@ -200,14 +203,12 @@ fn attend(
         .write_all(b"go\n")
         .context("the node's init has gone")?;
     loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Outcome::Status(shell_status(status)));
+        }
         match signals.next()? {
-            Heard::Child => {
-                if let Some(status) = child.try_wait()? {
-                    return Ok(Outcome::Status(shell_status(status)));
-                }
-            }
             Heard::End(signal) => return Ok(Outcome::Status(killed_by(signal))),
-            Heard::Terminal(_) => {}
+            Heard::Child | Heard::Terminal(_) => {}
         }
     }
 }
@@ -222,11 +223,12 @@ enum Start {
 }
 
 fn await_ready(child: &mut Child, listener: &UnixListener, signals: &Signals) -> Result<Start> {
-    let mut control: Option<BufReader<UnixStream>> = None;
+    let mut control: Option<UnixStream> = None;
     loop {
-        let from_init = control
-            .as_ref()
-            .map_or(listener.as_fd(), |one| one.get_ref().as_fd());
+        if let Some(status) = child.try_wait()? {
+            return Ok(Start::Ended(shell_status(status)));
+        }
+        let from_init = control.as_ref().map_or(listener.as_fd(), UnixStream::as_fd);
         let mut events = [
             PollFd::new(from_init, PollFlags::POLLIN),
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
@@ -235,27 +237,20 @@ fn await_ready(child: &mut Child, listener: &UnixListener, signals: &Signals) ->
         let [said, signalled] = events.map(|event| event.any().unwrap_or(false));
         if signalled {
             match signals.next()? {
-                Heard::Child => {
-                    if let Some(status) = child.try_wait()? {
-                        return Ok(Start::Ended(shell_status(status)));
-                    }
-                }
                 Heard::End(signal) | Heard::Terminal(signal) => {
                     return Ok(Start::Ended(killed_by(signal)));
                 }
+                Heard::Child => {}
             }
         } else if said {
-            match &mut control {
-                None => control = Some(BufReader::new(listener.accept()?.0)),
-                Some(stream) => {
-                    let mut line = String::new();
-                    stream.read_line(&mut line)?;
-                    if line == "ready\n"
-                        && let Some(stream) = control.take()
-                    {
-                        return Ok(Start::Ready(stream.into_inner()));
+            match control.take() {
+                None => control = Some(listener.accept()?.0),
+                Some(mut stream) => {
+                    let mut word = [0_u8; 6];
+                    if stream.read_exact(&mut word).is_ok() {
+                        return Ok(Start::Ready(stream));
                     }
-                    // Closed without a word: its end comes as a signal.
+                    // Closed without a word: it is ending.
                     return Ok(Start::Ended(shell_status(child.wait()?)));
                 }
             }

@@ -1,8 +1,9 @@
 //! Signals and the ends of children, one after the other, without handlers.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::process::{Child, Command, ExitStatus};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
@@ -20,11 +21,11 @@ pub enum Heard {
     Terminal(Signal),
 }
 
-/// Signals that are taken here instead of ending the process. Children start without them
-/// blocked.
+/// Signals that are taken here instead of ending the process.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
+    taken: SigSet,
 }
 
 impl Signals {
@@ -37,10 +38,19 @@ impl Signals {
             Signal::SIGTERM,
             Signal::SIGHUP,
         ];
-        let set: SigSet = taken.into_iter().collect();
-        set.thread_block().context("could not block signals")?;
-        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC).context("signalfd")?;
-        Ok(Self { fd })
+        let taken: SigSet = taken.into_iter().collect();
+        taken.thread_block().context("could not block signals")?;
+        let fd = SignalFd::with_flags(&taken, SfdFlags::SFD_CLOEXEC).context("signalfd")?;
+        Ok(Self { fd, taken })
+    }
+
+    /// Starts a child in which nothing is blocked: children inherit the mask. A child that ends
+    /// at once may do so unheard; look for its end before waiting for the next signal.
+    pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        self.taken.thread_unblock()?;
+        let child = command.spawn();
+        self.taken.thread_block()?;
+        child
     }
 
     /// Waits for the next one.
