@@ -19,9 +19,9 @@ pub(super) fn check(manifest: &Manifest, files: &Files<'_>, found: &mut Found) {
     }
     for (link, target) in &setup.links {
         found.unless(
-            is_absolute(link) && link.starts_with("/etc/"),
+            is_absolute(link) && is_below_state(link),
             &Subject::Setup,
-            || format!("link {link:?} is not below /etc"),
+            || format!("link {link:?} is not below /var, /run, /srv or /etc"),
         );
         found.unless(
             !target.is_empty() && !target.contains('\0'),
@@ -75,10 +75,7 @@ fn account(what: &str, name: &str, found: &mut Found) {
 
 fn setup_directory(directory: &SetupDirectory, found: &mut Found) {
     let path = &directory.path;
-    let below = ["/var/", "/run/", "/srv/", "/etc/"]
-        .iter()
-        .any(|top| path.starts_with(top));
-    found.unless(below && is_absolute(path), &Subject::Setup, || {
+    found.unless(is_below_state(path) && is_absolute(path), &Subject::Setup, || {
         format!("directory {path:?} is not below /var, /run, /srv or /etc")
     });
     if let Some(mode) = &directory.mode {
@@ -89,4 +86,11 @@ fn setup_directory(directory: &SetupDirectory, found: &mut Found) {
     for name in directory.owner.iter().chain(&directory.group) {
         account("user or group", name, found);
     }
+}
+
+/// Below what is the machine's, and not a package's.
+fn is_below_state(path: &str) -> bool {
+    ["/var/", "/run/", "/srv/", "/etc/"]
+        .iter()
+        .any(|top| path.starts_with(top))
 }

@@ -20,14 +20,38 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 pub fn read(file: &Path, spool: &Path, limits: Limits) -> Result<RawPackage> {
     let name = file.display().to_string();
     read_from(File::open(file)?, spool, limits).map_err(|error| {
-        let reason = match &error {
+        let reason = if let DebError::Format { reason, .. } = &error {
+            reason.clone()
+        } else if let DebError::Io(source) = &error
+            && is_format(source)
+        {
             // A broken stream shows as an I/O error of the decoder.
-            DebError::Io(source) if is_format(source) => source.to_string(),
-            DebError::Format { reason, .. } => reason.clone(),
-            _ => return error,
+            source.to_string()
+        } else {
+            return error;
         };
         DebError::Format { file: name, reason }
     })
+}
+
+/// The control file of the package in `file`, without its data.
+pub fn control(file: &Path, limits: Limits) -> Result<String> {
+    let broken_file = |reason: String| DebError::Format {
+        file: file.display().to_string(),
+        reason,
+    };
+    let mut frame = Frame::new(BufReader::new(File::open(file)?))
+        .map_err(|_| broken_file("it is no ar archive".to_owned()))?;
+    while let Ok(Some(member)) = frame.next() {
+        if let Some(packing) = packing(&member.name, "control.tar") {
+            let mut package = RawPackage::default();
+            let reader = expand(frame.member(), packing, limits.control, &member.name)?;
+            tree::read_control(reader, &mut package)
+                .map_err(|error| broken_file(model::report::Chain(&error).to_string()))?;
+            return Ok(package.control);
+        }
+    }
+    Err(broken_file("it has no control.tar".to_owned()))
 }
 
 /// Errors of decoders and parsers, as against those of the file system.

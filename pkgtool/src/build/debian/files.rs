@@ -52,6 +52,16 @@ pub enum Documentation {
     LeaveOut,
 }
 
+impl Documentation {
+    /// One word for a package's notes.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Keep => "kept",
+            Self::LeaveOut => "left out",
+        }
+    }
+}
+
 /// Puts each entry in its place.
 pub fn place(entries: Vec<RawEntry>, documentation: Documentation) -> Result<Placed> {
     let mut placed = Placed::default();

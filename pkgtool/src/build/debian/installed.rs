@@ -48,6 +48,11 @@ pub fn read(root: &Path, name: &str) -> Result<RawPackage> {
     Ok(package)
 }
 
+/// The control file of the installed package `name`.
+pub fn control(root: &Path, name: &str) -> Result<String> {
+    Ok(status(&root.join("var/lib/dpkg"), name)?.0)
+}
+
 /// The package's paragraph, its architecture, and its conffiles.
 fn status(database: &Path, name: &str) -> Result<(String, String, Vec<String>)> {
     let text = fs_err::read_to_string(database.join("status"))?;

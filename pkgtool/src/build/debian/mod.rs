@@ -18,6 +18,7 @@ pub mod control;
 pub mod files;
 pub mod import;
 pub mod installed;
+pub mod make;
 pub mod overrides;
 pub mod paths;
 pub mod process;

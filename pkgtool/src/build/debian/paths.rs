@@ -78,6 +78,10 @@ pub fn place(path: &str) -> Place {
         return Place::Given;
     }
     // /var/run and /var/lock are links to these on every machine.
+    // /etc/rc2.d and its kin; what lies in them is left out below.
+    if is_init_script(&format!("{path}/")) {
+        return Place::Given;
+    }
     let path = match path.strip_prefix("/var/run/") {
         Some(rest) => format!("/run/{rest}"),
         None => merged_usr(path),
@@ -125,7 +129,7 @@ pub enum LinkText {
     ToItself,
     /// It climbs above the root.
     Climbs,
-    /// To a place that neither packages nor the system have (`/home`, `/tmp`, …).
+    /// To a place that neither packages nor the machine's state have (`/home`, `/proc`, …).
     Leaves,
 }
 
@@ -141,10 +145,8 @@ pub fn link_text(original: &str, path: &PackagePath, text: &str) -> LinkText {
         return LinkText::ToItself;
     }
     let top = meant.split('/').nth(1).unwrap_or_default();
-    let known = [
-        "usr", "opt", "etc", "var", "run", "srv", "proc", "dev", "sys", "",
-    ];
-    if !known.contains(&top) {
+    let known = ["usr", "opt", "etc", "var", "run"];
+    if !known.contains(&top) && meant != "/dev/null" {
         return LinkText::Leaves;
     }
     match resolve(path.as_str(), text) {
@@ -217,6 +219,8 @@ mod tests {
             assert!(matches!(place(out), Place::LeftOut(_)), "{out}");
         }
         assert!(matches!(place("/etc/rcfile.d/a"), Place::Config(_)));
+        assert_eq!(place("/etc/init.d"), Place::Given);
+        assert_eq!(place("/etc/rc2.d"), Place::Given);
     }
 
     #[test]

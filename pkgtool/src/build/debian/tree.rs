@@ -160,9 +160,14 @@ impl DataReader<'_> {
             self.hard_link(&mut taken, link)?;
         } else if matches!(kind, EntryType::Regular | EntryType::Continuous) {
             let (content, size) = self.keep(entry)?;
-            taken.node = RawNode::File { content, size, capabilities: pending.capabilities };
+            taken.node = RawNode::File {
+                content,
+                size,
+                capabilities: pending.capabilities,
+            };
         } else if kind != EntryType::Directory {
-            let rule = "a package has files, links and directories; no devices, pipes, sparse files";
+            let rule =
+                "a package has files, links and directories; no devices, pipes, sparse files";
             return Err(refused(&taken.path, rule));
         }
         self.push(taken)
