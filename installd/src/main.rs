@@ -1,2 +1,59 @@
-//! Placeholder.
-fn main() {}
+//! installd: wiring and nothing more.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Parser;
+use installd::config::Config;
+use installd::sys::incoming::Incoming;
+use installd::{dbus, engine};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::prelude::*;
+
+/// Stores packages, plans changes and carries them out.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration; /etc/changeover/installd.toml where it is not given and there.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    log();
+    let config = Config::load(arguments.config.as_deref())?;
+    let (bus, incoming) = (config.bus.clone(), config.state_dir.join("incoming"));
+    let incoming = Incoming::open(&incoming)?;
+    let (handle, engine) = engine::start(config)?;
+    let _connection = dbus::serve(&bus, handle.clone()).await?;
+    tokio::spawn(engine::incoming(incoming, handle));
+    dbus::ready();
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        _ = engine => Err(anyhow::anyhow!("the engine ended by itself")),
+    }
+}
+
+/// To the journal under systemd, else to standard error.
+fn log() {
+    let filter =
+        || EnvFilter::try_from_env("CHANGEOVER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter());
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    if let Some(journal) = journal {
+        registry.with(journal).init();
+        return;
+    }
+    let plain = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    registry
+        .with(plain.with_ansi(std::io::stderr().is_terminal()))
+        .init();
+}

@@ -1,0 +1,211 @@
+//! `/etc/changeover/installd.toml`: where things are on this node, and what the node is.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::Span;
+use serde::Deserialize;
+
+/// Where the configuration is looked for where `--config` does not say.
+pub const DEFAULT_FILE: &str = "/etc/changeover/installd.toml";
+
+/// Everything that can be configured; every field has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Config {
+    /// Store, generations and database.
+    pub state_dir: PathBuf,
+    /// Sockets; gone at reboot.
+    pub run_dir: PathBuf,
+    /// `system`, or a D-Bus address.
+    pub bus: String,
+    /// Where the machine's `etc`, `var`, `run` and `srv` are; a sandbox has its own.
+    pub machine_root: PathBuf,
+    /// How many generations stay on the disk, the running one among them; at least 1.
+    pub keep_generations: usize,
+    /// What the node is.
+    pub node: Node,
+    /// How long processes may take to answer.
+    pub timeouts: Timeouts,
+    /// Where the kernel says which boot this is.
+    pub boot_id_file: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state_dir: "/var/lib/changeover".into(),
+            run_dir: "/run/changeover".into(),
+            bus: "system".to_owned(),
+            machine_root: "/".into(),
+            keep_generations: 5,
+            node: Node::default(),
+            timeouts: Timeouts::default(),
+            boot_id_file: "/proc/sys/kernel/random/boot_id".into(),
+        }
+    }
+}
+
+/// The node's characteristics, by which files and dependencies are chosen for it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Node {
+    /// ELF machine name; this machine's by default.
+    pub arch: String,
+    /// What kind of node it is.
+    #[serde(rename = "type")]
+    pub node_type: Option<String>,
+    /// The classes that it is in.
+    pub class: Vec<String>,
+    /// What it has.
+    pub features: Vec<String>,
+    /// Where it is.
+    pub location: Option<String>,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            arch: std::env::consts::ARCH.to_owned(),
+            node_type: None,
+            class: Vec::new(),
+            features: Vec::new(),
+            location: None,
+        }
+    }
+}
+
+/// Limits on the answers of processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// Until silence is a veto.
+    pub ask: Span,
+    /// Until a process that is not ready and waiting aborts the change.
+    pub prepare: Span,
+    /// Until sysmgrd, where it is away, must be back.
+    pub sysmgrd: Span,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            ask: Span::seconds(5),
+            prepare: Span::seconds(30),
+            sysmgrd: Span::seconds(30),
+        }
+    }
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("could not read the configuration")]
+    Read(#[source] std::io::Error),
+    /// It is not what is documented.
+    #[error("{} is not a configuration of installd", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, and what is wrong there.
+        #[source]
+        source: toml::de::Error,
+    },
+    /// A value makes no sense.
+    #[error("{}: {field} {rule}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads `path`, or takes the defaults where it is `None` and the default file is absent.
+    pub fn load(path: Option<&Path>) -> Result<Self, Error> {
+        let file = path.unwrap_or(Path::new(DEFAULT_FILE));
+        let text = match fs_err::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(Error::Read(error)),
+        };
+        let config: Self = toml::from_str(&text).map_err(|source| Error::Parse {
+            path: file.to_owned(),
+            source,
+        })?;
+        config.check(file)?;
+        Ok(config)
+    }
+
+    fn check(&self, file: &Path) -> Result<(), Error> {
+        let refuse = |field, rule| {
+            Err(Error::Value {
+                path: file.to_owned(),
+                field,
+                rule,
+            })
+        };
+        let absolute = [
+            ("state-dir", &self.state_dir),
+            ("run-dir", &self.run_dir),
+            ("machine-root", &self.machine_root),
+        ];
+        for (field, path) in absolute {
+            if !path.is_absolute() {
+                return refuse(field, "must be an absolute path");
+            }
+        }
+        if self.keep_generations == 0 {
+            return refuse("keep-generations", "must be at least 1");
+        }
+        Ok(())
+    }
+
+    /// The limit of `span` in milliseconds; an hour where it has none.
+    pub fn millis(span: Span) -> u64 {
+        let limit = span.limit().unwrap_or(Duration::from_hours(1));
+        u64::try_from(limit.as_millis()).unwrap_or(3_600_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, Error> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("installd.toml");
+        fs_err::write(&file, text).unwrap();
+        Config::load(Some(&file))
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        assert_eq!(parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn what_is_said_is_taken_and_what_is_unknown_is_refused() {
+        let config = parse(
+            "state-dir = '/s'\nkeep-generations = 2\n[node]\ntype = 'router'\n[timeouts]\nask = '1s'\n",
+        )
+        .unwrap();
+        assert_eq!(config.state_dir, Path::new("/s"));
+        assert_eq!(config.node.node_type.as_deref(), Some("router"));
+        assert_eq!(config.timeouts.ask, Span::seconds(1));
+        for bad in [
+            "stat-dir = '/s'",
+            "state-dir = 's'",
+            "keep-generations = 0",
+            "[node]\nkind = 1",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

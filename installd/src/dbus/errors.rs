@@ -1,0 +1,27 @@
+//! The engine's errors as callers see them: one match.
+
+use model::bus;
+use model::report::Chain;
+
+use crate::engine::Error;
+use crate::sys;
+
+/// The error for the bus; its text says the reason and the way out.
+pub(super) fn told(error: &Error) -> bus::Error {
+    let text = Chain(error).to_string();
+    match error {
+        Error::Invalid(_) | Error::Effect(sys::Error::Envelope(_) | sys::Error::Refused(_)) => {
+            bus::Error::Invalid(text)
+        }
+        Error::Unmet(_) => bus::Error::Unmet(text),
+        Error::Busy(_) => bus::Error::Busy(text),
+        Error::Effect(
+            sys::Error::Os { .. }
+            | sys::Error::Database { .. }
+            | sys::Error::Migration(_)
+            | sys::Error::Damaged(_),
+        )
+        | Error::Sysmgrd(_)
+        | Error::Ending => bus::Error::Failed(text),
+    }
+}

@@ -1,0 +1,182 @@
+//! Removing packages on request, and what nobody needs by itself.
+
+use std::collections::{BTreeSet, HashSet};
+
+use model::change::PackageRef;
+use model::{Generation, PackageId};
+
+use super::observe::is_alive;
+use super::request::Error;
+use super::{Engine, change};
+use crate::plan::collect::{self, Contents, Holdings};
+use crate::sys::objects::Key;
+use crate::sys::packages;
+
+impl Engine {
+    /// Removes packages from the store; refused while a generation that can be gone back to is
+    /// made of them.
+    pub(super) async fn remove(&mut self, wanted: &[PackageRef]) -> Result<Vec<PackageId>, Error> {
+        if let Some(change) = &self.change {
+            return Err(Error::Busy(format!(
+                "change {} holds the node: asked for by {}, since {}",
+                change.change, change.by, change.since
+            )));
+        }
+        if self.adding {
+            return Err(Error::Busy(
+                "packages are being added; try again".to_owned(),
+            ));
+        }
+        let ids = self.meant(wanted)?;
+        for id in &ids {
+            self.refuse_used(id)?;
+        }
+        for id in &ids {
+            packages::remove(&self.context.objects, &mut self.db, id)?;
+            std::sync::Arc::make_mut(&mut self.shelf).take(id);
+        }
+        self.collect().await?;
+        Ok(ids)
+    }
+
+    fn meant(&self, wanted: &[PackageRef]) -> Result<Vec<PackageId>, Error> {
+        let mut ids = BTreeSet::new();
+        for reference in wanted {
+            let found: Vec<_> = (self.shelf.versions(&reference.name).iter())
+                .filter(|package| package.is_meant_by(reference))
+                .map(|package| package.id.clone())
+                .collect();
+            if found.is_empty() {
+                return Err(Error::Invalid(format!("{reference} is not in the store")));
+            }
+            ids.extend(found);
+        }
+        Ok(ids.into_iter().collect())
+    }
+
+    fn refuse_used(&self, id: &PackageId) -> Result<(), Error> {
+        let name = id.name_version();
+        if self.active.row.list.contains(id) {
+            return Err(Error::Invalid(format!(
+                "{name} is active: deactivate it first"
+            )));
+        }
+        let mut using = Vec::new();
+        for (generation, _) in self.db.generations()? {
+            if self.db.generation(generation)?.list.contains(id) {
+                using.push(generation.to_string());
+            }
+        }
+        if using.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "{name} is part of generation {}, which can be gone back to: it goes by itself when \
+             {} more changes have been made, or with a lower keep-generations",
+            using.join(", "),
+            self.context.config.keep_generations
+        )))
+    }
+
+    /// Removes generations, packages and objects that nobody needs; not while something is being
+    /// added or changed.
+    pub(super) async fn collect(&mut self) -> Result<(), Error> {
+        if self.adding || self.change.is_some() {
+            return Ok(());
+        }
+        // Without sysmgrd nobody knows where processes live: all generations stay.
+        let Ok(statuses) = self.sysmgr.processes().await else {
+            return Ok(());
+        };
+        let inhabited: BTreeSet<Generation> = statuses
+            .iter()
+            .filter(|one| is_alive(one))
+            .map(|one| one.generation)
+            .collect();
+        let holdings = self.holdings(inhabited)?;
+        let garbage = collect::collect(&holdings, self.context.config.keep_generations);
+        for generation in &garbage.generations {
+            self.db.delete_generation(*generation)?;
+        }
+        for id in &garbage.packages {
+            packages::remove(&self.context.objects, &mut self.db, id)?;
+            std::sync::Arc::make_mut(&mut self.shelf).take(id);
+        }
+        self.sweep(&holdings.inhabited).await
+    }
+
+    fn holdings(&self, inhabited: BTreeSet<Generation>) -> Result<Holdings, Error> {
+        let mut holdings = Holdings {
+            active: self.running,
+            committed: self.db.committed()?,
+            inhabited,
+            ..Holdings::default()
+        };
+        for (generation, _) in self.db.generations()? {
+            let packages = self.db.generation(generation)?.list.into_iter().collect();
+            let contents = Contents {
+                packages,
+                ..Contents::default()
+            };
+            holdings.generations.insert(generation, contents);
+        }
+        // Which objects stay is told by keys, below: they know mode and owner too.
+        let ids = self
+            .shelf
+            .iter()
+            .map(|package| (package.id.clone(), BTreeSet::new()));
+        holdings.packages = ids.collect();
+        Ok(holdings)
+    }
+
+    /// Trees without a row and objects that nothing names.
+    async fn sweep(&mut self, inhabited: &BTreeSet<Generation>) -> Result<(), Error> {
+        let mut known: HashSet<Generation> = self
+            .db
+            .generations()?
+            .into_iter()
+            .map(|(generation, _)| generation)
+            .collect();
+        known.extend(inhabited);
+        // A package whose manifest cannot be read still owns its objects.
+        let whole = self.db.packages()?.len() == self.shelf.iter().count();
+        let keys = self.needed()?;
+        let context = self.context.clone();
+        let (count, bytes) = change::blocking(move || {
+            for generation in context.generations.all()? {
+                if !known.contains(&generation) {
+                    context.generations.remove(generation)?;
+                }
+            }
+            if whole {
+                context.objects.collect(&keys)
+            } else {
+                Ok((0, 0))
+            }
+        })
+        .await?;
+        if count > 0 {
+            tracing::info!(count, bytes, "removed objects that nobody needs");
+        }
+        Ok(())
+    }
+
+    /// The objects of every package in the store, of every generation, and of what stood below
+    /// `/etc` before each of them.
+    fn needed(&self) -> Result<HashSet<Key>, Error> {
+        let mut keys: HashSet<Key> = (self.shelf.iter())
+            .flat_map(|package| packages::regular(&package.manifest))
+            .map(|(spec, _)| spec.key())
+            .collect();
+        let generations = self.db.generations()?;
+        for (generation, _) in &generations {
+            let kept = self.db.generation(*generation)?.kept;
+            keys.extend(kept.into_values().map(|(_, key)| key));
+        }
+        let oldest = generations
+            .first()
+            .map_or(Generation(0), |(oldest, _)| *oldest);
+        keys.extend(self.db.config_objects(oldest)?);
+        Ok(keys)
+    }
+}

@@ -1,0 +1,425 @@
+//! What a killed daemon or machine left is finished or undone, and the set that is to run is
+//! brought up.
+//!
+//! | killed                        | same boot                     | another boot                  |
+//! |-------------------------------|-------------------------------|-------------------------------|
+//! | before the switch was intended| undone                        | undone                        |
+//! | in the switch                 | undone, `/etc` included       | undone, `/etc` included       |
+//! | after it, not yet committed   | finished, or else rolled back | undone, `/etc` included       |
+//! | after it was committed        | finished                      | kept                          |
+
+use std::collections::BTreeMap;
+
+use model::change::{ChangeReport, Failure, Outcome, RunningChange};
+use model::report::Chain;
+use model::transition::{Ended, Wanted};
+use model::{ChangeId, Generation, PackageId, PackageName, ProcessName};
+
+use super::change::{self, Back, failures};
+use super::request::{Error, Message};
+use super::{Context, Engine, lists, observe};
+use crate::sys::clock::Time;
+use crate::sys::db::Db;
+use crate::sys::journal::{Step, Unfinished};
+use crate::sys::sysmgr::{Seen, Sysmgr};
+use crate::sys::{self, packages};
+
+/// Whether the processes of the set are as they should be.
+#[derive(Debug)]
+pub(super) struct Booted {
+    /// What did not come up.
+    findings: Vec<String>,
+}
+
+/// All that needs no process: sweeps, undoes, and sets the pointer. Nothing has been answered yet.
+pub(super) fn before_anything(context: &Context, db: &mut Db) -> Result<(), Error> {
+    let known: Vec<PackageId> = db.packages()?.into_iter().map(|row| row.id).collect();
+    packages::sweep(&context.objects, &known)?;
+    for unfinished in db.unfinished()? {
+        let committed = db.committed()? == unfinished.target;
+        if committed && unfinished.boot != context.boot {
+            let report = report(
+                &unfinished,
+                Outcome::Done,
+                "finished after the machine restarted",
+            );
+            db.end_change(&report)?;
+        } else if unfinished.boot != context.boot || !is_switched(&unfinished) {
+            undo(context, db, &unfinished)?;
+        }
+    }
+    let here = db.running()?.filter(|(_, boot)| *boot == context.boot);
+    if here.is_none() {
+        let committed = db.committed()?;
+        db.set_running(committed, &context.boot)?;
+    }
+    Ok(())
+}
+
+/// Whether the switch was taken to its end.
+fn is_switched(unfinished: &Unfinished) -> bool {
+    unfinished.steps.contains(&(Step::Switch, true))
+}
+
+/// Leaves nothing of a change whose processes were not touched, or are gone with their boot.
+fn undo(context: &Context, db: &mut Db, unfinished: &Unfinished) -> Result<(), Error> {
+    let changes = unfinished.config_changes();
+    let mut notes = Vec::new();
+    if !changes.is_empty() {
+        notes = context.with_config(|config| config.undo(&changes))?;
+    }
+    if unfinished.has_switched() {
+        let pointer = if unfinished.boot == context.boot {
+            unfinished.origin
+        } else {
+            db.committed()?
+        };
+        db.set_running(pointer, &context.boot)?;
+    }
+    db.delete_generation(unfinished.target)?;
+    context.generations.remove(unfinished.target)?;
+    let why = if unfinished.boot == context.boot {
+        "installd was stopped in the middle of it; nothing was touched"
+    } else {
+        "the machine restarted in the middle of it; the committed set runs"
+    };
+    let mut report = report(unfinished, Outcome::Failed, why);
+    report.discrepancies = notes;
+    db.end_change(&report)?;
+    tracing::warn!(change = unfinished.id.0, "{why}");
+    Ok(())
+}
+
+fn report(unfinished: &Unfinished, outcome: Outcome, detail: &str) -> ChangeReport {
+    let done = outcome == Outcome::Done;
+    ChangeReport {
+        change: unfinished.id,
+        outcome,
+        generation: if done {
+            unfinished.target
+        } else {
+            unfinished.origin
+        },
+        processes: Vec::new(),
+        failure: (outcome == Outcome::Failed).then_some(Failure::Unchanged),
+        detail: Some(detail.to_owned()),
+        vetoes: Vec::new(),
+        discrepancies: Vec::new(),
+    }
+}
+
+impl Engine {
+    /// What the watch saw.
+    pub(super) fn sysmgrd(&mut self, seen: Seen) {
+        match seen {
+            Seen::Up if self.change.is_none() => self.boot(),
+            // A change is going on and talks to sysmgrd itself; afterwards the rest is looked at.
+            Seen::Up => self.booting = true,
+            Seen::Down => tracing::warn!("sysmgrd went away"),
+            Seen::Progress(progress) => drop(self.context.told.send(progress)),
+        }
+    }
+
+    /// Brings the set up, beside the mailbox.
+    pub(super) fn boot(&mut self) {
+        self.booting = true;
+        self.change = Some(RunningChange {
+            change: ChangeId(0),
+            by: "installd, which starts the committed set".to_owned(),
+            since: Time::now().rfc3339(),
+            phase: "process".to_owned(),
+        });
+        let (context, shelf) = (self.context.clone(), std::sync::Arc::clone(&self.shelf));
+        tokio::spawn(async move {
+            let mailbox = context.mailbox.clone();
+            let findings = match Boot::new(context, shelf) {
+                Ok(mut boot) => boot.run().await,
+                Err(error) => Err(error),
+            };
+            let findings = findings.unwrap_or_else(|error| vec![Chain(&error).to_string()]);
+            if let Some(mailbox) = mailbox.upgrade() {
+                drop(mailbox.send(Message::Booted(Booted { findings })).await);
+            }
+        });
+    }
+
+    /// The set is up; requests that waited go on.
+    pub(super) async fn booted(&mut self, booted: Booted) {
+        self.booting = false;
+        self.change = None;
+        for finding in &booted.findings {
+            tracing::warn!("{finding}");
+        }
+        self.findings.extend(booted.findings);
+        if let Err(error) = self.reload() {
+            self.findings.push(Chain(&error).to_string());
+        }
+        if let Err(error) = self.collect().await {
+            tracing::warn!(error = %Chain(&error), "what nobody needs could not be removed");
+        }
+        self.publish();
+        while let Some((request, by, reply)) = self.waiting.pop_front() {
+            self.apply(request, by, reply).await;
+        }
+    }
+}
+
+/// The work that needs sysmgrd.
+struct Boot {
+    context: Context,
+    shelf: std::sync::Arc<resolve::deps::Shelf>,
+    db: Db,
+    sysmgr: Sysmgr,
+}
+
+impl Boot {
+    fn new(context: Context, shelf: std::sync::Arc<resolve::deps::Shelf>) -> Result<Self, Error> {
+        let db = Db::open(&context.database())?;
+        let sysmgr = context.sysmgr();
+        Ok(Self {
+            context,
+            shelf,
+            db,
+            sysmgr,
+        })
+    }
+
+    async fn run(&mut self) -> Result<Vec<String>, Error> {
+        let mut findings = Vec::new();
+        for unfinished in self.db.unfinished()? {
+            findings.extend(self.finish(&unfinished).await?);
+        }
+        self.end_aborted().await;
+        let running = self
+            .db
+            .running()?
+            .map_or(Generation(0), |(generation, _)| generation);
+        if running == Generation(0) {
+            return Ok(findings);
+        }
+        let wanted = self.processes_of(running)?;
+        self.setup(running).await?;
+        let statuses = self.sysmgr.processes().await?;
+        let tree = lists::tree(&self.context.generations, running);
+        let next = lists::whole_set(tree, &wanted, &statuses);
+        if lists::is_empty(&next) {
+            return Ok(findings);
+        }
+        let (new, obsolete) = (next.new.len(), next.obsolete.len());
+        tracing::info!("starting {new} processes and stopping {obsolete}: generation {running}");
+        let done = change::send(&mut self.sysmgr, &next).await?;
+        findings.extend(failures(&done));
+        Ok(findings)
+    }
+
+    /// `/run` is empty after a boot: directories that packages want there are made again.
+    async fn setup(&mut self, generation: Generation) -> Result<(), Error> {
+        let order = self.order(generation)?;
+        let setups: Vec<_> = order.iter().map(|one| one.manifest.setup.clone()).collect();
+        let context = self.context.clone();
+        let made = change::blocking(move || {
+            sys::setup::directories(&context.machine, &setups.iter().collect::<Vec<_>>())
+        });
+        made.await.map(drop)
+    }
+
+    fn order(&self, generation: Generation) -> Result<Vec<resolve::Package>, Error> {
+        Ok(observe::active(&self.context, &self.db, &self.shelf, generation)?.order)
+    }
+
+    fn processes_of(&self, generation: Generation) -> Result<BTreeMap<ProcessName, Wanted>, Error> {
+        Ok(lists::exported(&self.order(generation)?))
+    }
+
+    /// Finishes a change whose switch was taken, in the same boot, or takes it back.
+    async fn finish(&mut self, unfinished: &Unfinished) -> Result<Vec<String>, Error> {
+        tracing::info!(
+            change = unfinished.id.0,
+            "finishing a change that was interrupted"
+        );
+        let committed = self.db.committed()? == unfinished.target;
+        let (mut report, why) = self.finish_processes(unfinished, committed).await?;
+        match why {
+            None => self.commit(unfinished)?,
+            Some(why) if committed || unfinished.request.keep_on_failure => {
+                self.commit(unfinished)?;
+                report.outcome = Outcome::Failed;
+                report.failure = Some(Failure::Kept);
+                report.detail = Some(why);
+            }
+            Some(why) => self.take_back(unfinished, &mut report, why).await?,
+        }
+        self.db.end_change(&report)?;
+        let completed = report.generation == unfinished.target;
+        let detail = report.detail.clone().unwrap_or_default();
+        let ended = Ended {
+            change: unfinished.id,
+            completed,
+            detail: detail.clone(),
+        };
+        self.sysmgr.end(&ended).await?;
+        Ok(if report.outcome == Outcome::Done {
+            Vec::new()
+        } else {
+            vec![detail]
+        })
+    }
+
+    /// Sends what is still to be done of the transition; why it did not come about.
+    async fn finish_processes(
+        &mut self,
+        unfinished: &Unfinished,
+        committed: bool,
+    ) -> Result<(ChangeReport, Option<String>), Error> {
+        let back = unfinished
+            .steps
+            .iter()
+            .any(|(step, _)| *step == Step::RollBack);
+        let transition = match &unfinished.transition {
+            Some(transition) if committed || !back => transition,
+            Some(_) | None => {
+                let why = "installd was stopped while it was taken back".to_owned();
+                return Ok((report(unfinished, Outcome::RolledBack, &why), Some(why)));
+            }
+        };
+        let mut report = report(
+            unfinished,
+            Outcome::Done,
+            "finished after a restart of installd",
+        );
+        let next = lists::remaining(transition, &self.sysmgr.processes().await?);
+        if lists::is_empty(&next) {
+            return Ok((report, None));
+        }
+        match change::send(&mut self.sysmgr, &next).await {
+            Ok(done) => {
+                let why = failures(&done);
+                report.processes = done.processes;
+                Ok((report, why))
+            }
+            Err(error) => Ok((report, Some(Chain(&error).to_string()))),
+        }
+    }
+
+    fn commit(&mut self, unfinished: &Unfinished) -> Result<(), Error> {
+        let (old, new) = (
+            self.db.generation(unfinished.origin)?.list,
+            self.db.generation(unfinished.target)?.list,
+        );
+        if self.db.committed()? != unfinished.target {
+            let previous = replaced(&self.db.previous()?, &old, &new);
+            self.db.commit(unfinished.target, &previous)?;
+        }
+        Ok(())
+    }
+
+    async fn take_back(
+        &mut self,
+        unfinished: &Unfinished,
+        report: &mut ChangeReport,
+        why: String,
+    ) -> Result<(), Error> {
+        let old = self.processes_of(unfinished.origin)?;
+        let tree = lists::tree(&self.context.generations, unfinished.target);
+        let none = model::transition::Transition {
+            change: unfinished.id,
+            tree,
+            new: Vec::new(),
+            obsolete: Vec::new(),
+            changed: Vec::new(),
+            dependent: Vec::new(),
+            told: Vec::new(),
+        };
+        let back = Back {
+            id: unfinished.id,
+            origin: unfinished.origin,
+            target: unfinished.target,
+            old: &old,
+            forward: unfinished.transition.as_ref().unwrap_or(&none),
+        };
+        report.generation = unfinished.origin;
+        report.detail = Some(why.clone());
+        report.outcome = Outcome::RolledBack;
+        report.failure = None;
+        match back
+            .run(&self.context, &mut self.db, &mut self.sysmgr)
+            .await
+        {
+            Ok(notes) => report.discrepancies = notes,
+            Err(error) => {
+                report.outcome = Outcome::Failed;
+                report.failure = Some(Failure::RollbackFailed);
+                report.detail = Some(format!("{why}; and the way back failed: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever was told of a change that was undone at the start hears that it does not happen.
+    async fn end_aborted(&mut self) {
+        let Ok(history) = self.db.history(1) else {
+            return;
+        };
+        let Some(last) = history.first().and_then(|entry| entry.report.as_ref()) else {
+            return;
+        };
+        if last.outcome == Outcome::Failed && last.failure == Some(Failure::Unchanged) {
+            let detail = last.detail.clone().unwrap_or_default();
+            let ended = Ended {
+                change: last.change,
+                completed: false,
+                detail,
+            };
+            if let Err(error) = self.sysmgr.end(&ended).await {
+                tracing::warn!(error = %Chain(&error), "the end was not heard");
+            }
+        }
+    }
+}
+
+/// What each version replaced, after the set `old` has become `new`: a version that replaces
+/// another remembers it; one that goes back to it forgets.
+pub(super) fn replaced(
+    previous: &BTreeMap<PackageName, Vec<PackageId>>,
+    old: &[PackageId],
+    new: &[PackageId],
+) -> BTreeMap<PackageName, Vec<PackageId>> {
+    let mut next = previous.clone();
+    for leaving in old.iter().filter(|id| !new.contains(id)) {
+        let stack = next.entry(leaving.name.clone()).or_default();
+        match new.iter().find(|id| id.name == leaving.name) {
+            None => stack.clear(),
+            Some(entering) => match stack.iter().rposition(|id| id == entering) {
+                Some(at) => stack.truncate(at),
+                None => stack.push(leaving.clone()),
+            },
+        }
+    }
+    next.retain(|_, stack| !stack.is_empty());
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_replaced_is_remembered_until_it_is_gone_back_to() {
+        let id = |text: &str| text.parse::<PackageId>().unwrap();
+        let name: PackageName = "a".parse().unwrap();
+        let (one, two, three) = (id("a_1_00000000"), id("a_2_00000000"), id("a_3_00000000"));
+        let step = |previous: &BTreeMap<_, _>, old: &PackageId, new: &PackageId| {
+            replaced(
+                previous,
+                std::slice::from_ref(old),
+                std::slice::from_ref(new),
+            )
+        };
+        let first = step(&BTreeMap::new(), &one, &two);
+        let second = step(&first, &two, &three);
+        assert_eq!(second[&name], [one.clone(), two.clone()]);
+        assert_eq!(step(&second, &three, &two), first);
+        assert!(step(&second, &three, &one).is_empty());
+        assert!(replaced(&second, &[three], &[]).is_empty());
+    }
+}

@@ -1,0 +1,91 @@
+//! What the engine is asked, and how it refuses.
+
+use std::fs::File;
+
+use model::PackageId;
+use model::change::{
+    AddedPackage, ChangeReport, HistoryEntry, PackageRef, PlanReport, Request, StatusReport,
+    StoredPackage, WhyReport,
+};
+use tokio::sync::oneshot;
+
+use super::recover::Booted;
+use crate::sys::{self, sysmgr};
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is malformed or names something that does not exist.
+    #[error("{0}")]
+    Invalid(String),
+    /// The software set would have unmet dependencies.
+    #[error("{0}")]
+    Unmet(String),
+    /// Another change holds the node.
+    #[error("{0}")]
+    Busy(String),
+    /// An effect failed.
+    #[error(transparent)]
+    Effect(#[from] sys::Error),
+    /// sysmgrd failed.
+    #[error(transparent)]
+    Sysmgrd(#[from] sysmgr::Error),
+    /// The daemon is going down.
+    #[error("installd is ending; ask again when it is back")]
+    Ending,
+}
+
+/// Where an answer goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// One message to the engine.
+#[derive(Debug)]
+pub(super) enum Message {
+    Add {
+        envelope: File,
+        reply: Reply<Vec<AddedPackage>>,
+    },
+    Remove {
+        packages: Vec<PackageRef>,
+        reply: Reply<Vec<PackageId>>,
+    },
+    List {
+        reply: Reply<Vec<StoredPackage>>,
+    },
+    Plan {
+        request: Request,
+        reply: Reply<PlanReport>,
+    },
+    Apply {
+        request: Request,
+        by: String,
+        reply: Reply<ChangeReport>,
+    },
+    Status {
+        reply: Reply<StatusReport>,
+    },
+    Why {
+        what: String,
+        reply: Reply<WhyReport>,
+    },
+    History {
+        limit: u32,
+        reply: Reply<Vec<HistoryEntry>>,
+    },
+    /// An `add` has ended.
+    Added {
+        added: Result<Vec<AddedPackage>, Error>,
+        reply: Reply<Vec<AddedPackage>>,
+    },
+    /// A change has come into another phase.
+    Phase(String),
+    /// A change has ended.
+    Ended {
+        report: Result<ChangeReport, Error>,
+        reply: Reply<ChangeReport>,
+    },
+    /// What the watch on sysmgrd saw.
+    Sysmgrd(sysmgr::Seen),
+    /// The processes of the committed set are as they should be, or not.
+    Booted(Booted),
+}

@@ -1,0 +1,65 @@
+//! The node as it is told: `list` and `status`.
+
+use model::change::{GenerationStatus, StatusReport, StoreStatus, StoredPackage};
+
+use super::Engine;
+use super::observe::is_alive;
+use super::request::Error;
+
+impl Engine {
+    pub(super) fn list(&self) -> Result<Vec<StoredPackage>, Error> {
+        let rows = self.db.packages()?;
+        let mut list: Vec<StoredPackage> = rows
+            .into_iter()
+            .map(|row| StoredPackage {
+                package: row.id.name_version(),
+                active: self.active.row.list.contains(&row.id),
+                id: row.id,
+                size: row.size,
+                summary: row.summary,
+                added: row.added.rfc3339(),
+            })
+            .collect();
+        list.sort_by(|one, two| one.id.cmp(&two.id));
+        Ok(list)
+    }
+
+    pub(super) async fn status(&mut self) -> Result<StatusReport, Error> {
+        let processes = self.sysmgr.processes().await;
+        let sysmgrd = processes.is_ok();
+        let processes = processes.unwrap_or_default();
+        let mut generations = Vec::new();
+        for (generation, created) in self.db.generations()?.into_iter().rev() {
+            let row = self.db.generation(generation)?;
+            let living = processes
+                .iter()
+                .filter(|one| is_alive(one) && one.generation == generation);
+            generations.push(GenerationStatus {
+                generation,
+                created: created.rfc3339(),
+                set: row
+                    .list
+                    .iter()
+                    .map(model::PackageId::name_version)
+                    .collect(),
+                processes: living.map(|one| one.name.clone()).collect(),
+            });
+        }
+        let (objects, bytes) = self.context.objects.size()?;
+        Ok(StatusReport {
+            generation: self.running,
+            committed: self.db.committed()?,
+            active: self.view.borrow().active.clone(),
+            change: self.change.clone(),
+            discrepancies: self.discrepancies(),
+            generations,
+            processes,
+            sysmgrd,
+            store: StoreStatus {
+                packages: self.shelf.iter().count() as u64,
+                objects,
+                bytes,
+            },
+        })
+    }
+}

@@ -1,0 +1,366 @@
+//! Changes as the database has them: the intent of each step before its act, votes, the end.
+//! What has ended is the history.
+
+use model::change::{ChangeReport, HistoryEntry, PlanReport, Request, SetChange};
+use model::transition::{Transition, Votes};
+use model::{ChangeId, Generation};
+use rusqlite::{OptionalExtension, params};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use super::clock::Time;
+use super::config_files::Change as ConfigChange;
+use super::db::{Db, failed, int, uint};
+use super::objects::Key;
+
+/// One step of a change, recorded before it is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "step")]
+pub enum Step {
+    /// The target's tree is built.
+    Stage,
+    /// Processes are told to get ready.
+    Prepare,
+    /// The pointer moves. From here on the change is finished or rolled back, never just dropped.
+    Switch,
+    /// Files below `/etc` change, with what stood there before.
+    Config {
+        /// Each path once.
+        changes: Vec<ConfigChange>,
+    },
+    /// sysmgrd moves the processes.
+    Transition,
+    /// sysmgrd moves the processes back.
+    RollBack,
+    /// The target becomes what the next boot runs.
+    Persist,
+}
+
+/// What a change begins with.
+#[derive(Debug, Clone)]
+pub struct Beginning<'a> {
+    /// Who asked for it.
+    pub requester: &'a str,
+    /// The boot that it happens in.
+    pub boot: &'a str,
+    /// The generation that runs.
+    pub origin: Generation,
+    /// The generation that it makes.
+    pub target: Generation,
+    /// What was asked for.
+    pub request: &'a Request,
+    /// What it would do.
+    pub plan: &'a PlanReport,
+}
+
+/// A change that has no end yet.
+#[derive(Debug, Clone)]
+pub struct Unfinished {
+    /// Its number.
+    pub id: ChangeId,
+    /// The boot in which it began.
+    pub boot: String,
+    /// The generation before it.
+    pub origin: Generation,
+    /// The generation that it makes.
+    pub target: Generation,
+    /// What was asked for.
+    pub request: Request,
+    /// What sysmgrd was, or was to be, told.
+    pub transition: Option<Transition>,
+    /// Its steps in order, each with whether it was done.
+    pub steps: Vec<(Step, bool)>,
+}
+
+impl Unfinished {
+    /// Whether the pointer may have moved.
+    pub fn has_switched(&self) -> bool {
+        self.steps.iter().any(|(step, _)| *step == Step::Switch)
+    }
+
+    /// Every change of a file below `/etc` that may have been made, oldest first.
+    pub fn config_changes(&self) -> Vec<ConfigChange> {
+        let changes = self.steps.iter().filter_map(|(step, _)| match step {
+            Step::Config { changes } => Some(changes.clone()),
+            Step::Stage
+            | Step::Prepare
+            | Step::Switch
+            | Step::Transition
+            | Step::RollBack
+            | Step::Persist => None,
+        });
+        changes.flatten().collect()
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+fn document<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| {
+        Error::Damaged(format!(
+            "the node's database holds a document that cannot be read: {error}"
+        ))
+    })
+}
+
+impl Db {
+    /// Records that a change begins; its number.
+    pub fn begin_change(&mut self, beginning: &Beginning<'_>) -> Result<ChangeId, Error> {
+        let set = &beginning.plan.set;
+        self.together("begin a change", |tx| {
+            let sql = "INSERT INTO changes (requester, began, boot, origin, target, request, \
+                       before, after, plan) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+            tx.execute(
+                sql,
+                params![
+                    beginning.requester,
+                    Time::now().0,
+                    beginning.boot,
+                    int(beginning.origin.0),
+                    int(beginning.target.0),
+                    json(beginning.request)?,
+                    json(&set.before)?,
+                    json(&set.after)?,
+                    json(beginning.plan)?,
+                ],
+            )?;
+            Ok(ChangeId(uint(tx.last_insert_rowid())))
+        })
+    }
+
+    /// Records the intent of a step; its number in the change. It is on the disk when this returns
+    /// where the step changes what outlives the machine's power.
+    pub fn intend(&mut self, change: ChangeId, step: &Step) -> Result<i64, Error> {
+        let record = |tx: &rusqlite::Transaction<'_>| {
+            let sql = "INSERT INTO journal SELECT ?1, COALESCE(MAX(seq), 0) + 1, ?2, ?3, NULL \
+                       FROM journal WHERE change = ?1 RETURNING seq";
+            tx.query_row(
+                sql,
+                params![int(change.0), json(step)?, Time::now().0],
+                |row| row.get(0),
+            )
+        };
+        match step {
+            Step::Config { .. } | Step::Switch | Step::Persist => {
+                self.durably("write the journal", record)
+            }
+            Step::Stage | Step::Prepare | Step::Transition | Step::RollBack => {
+                self.together("write the journal", record)
+            }
+        }
+    }
+
+    /// Records that a step was taken.
+    pub fn step_done(&mut self, change: ChangeId, seq: i64) -> Result<(), Error> {
+        self.together("write the journal", |tx| {
+            let sql = "UPDATE journal SET done = ?3 WHERE change = ?1 AND seq = ?2";
+            tx.execute(sql, params![int(change.0), seq, Time::now().0])
+                .map(drop)
+        })
+    }
+
+    /// Records the votes on a change.
+    pub fn note_votes(&mut self, change: ChangeId, votes: &Votes) -> Result<(), Error> {
+        self.together("record votes", |tx| {
+            let sql = "UPDATE changes SET votes = ?2 WHERE id = ?1";
+            tx.execute(sql, params![int(change.0), json(votes)?])
+                .map(drop)
+        })
+    }
+
+    /// Records what sysmgrd is to be told, so that it can be told again.
+    pub fn note_transition(&mut self, change: ChangeId, told: &Transition) -> Result<(), Error> {
+        self.together("record a transition", |tx| {
+            let sql = "UPDATE changes SET transition = ?2 WHERE id = ?1";
+            tx.execute(sql, params![int(change.0), json(told)?])
+                .map(drop)
+        })
+    }
+
+    /// Records how a change ended.
+    pub fn end_change(&mut self, report: &ChangeReport) -> Result<(), Error> {
+        self.durably("end a change", |tx| {
+            // The transition is as large as the set's processes and of no use any more.
+            let sql = "UPDATE changes SET ended = ?2, report = ?3, transition = NULL WHERE id = ?1";
+            tx.execute(
+                sql,
+                params![int(report.change.0), Time::now().0, json(report)?],
+            )
+            .map(drop)
+        })
+    }
+
+    /// Changes without an end, oldest first: there is at most one unless the machine was odd.
+    pub fn unfinished(&self) -> Result<Vec<Unfinished>, Error> {
+        let doing = "look for unfinished changes";
+        let sql = "SELECT id, boot, origin, target, request, transition FROM changes \
+                   WHERE ended IS NULL ORDER BY id";
+        let mut statement = self.connection.prepare(sql).map_err(failed(doing))?;
+        let rows = statement
+            .query_map([], |row| {
+                let id: i64 = row.get(0)?;
+                let boot: String = row.get(1)?;
+                let ends = (row.get::<_, i64>(2)?, row.get::<_, i64>(3)?);
+                let documents = (row.get::<_, String>(4)?, row.get::<_, Option<String>>(5)?);
+                Ok((id, boot, ends, documents))
+            })
+            .map_err(failed(doing))?;
+        let mut found = Vec::new();
+        for row in rows {
+            let (id, boot, (origin, target), (request, transition)) = row.map_err(failed(doing))?;
+            let id = ChangeId(uint(id));
+            found.push(Unfinished {
+                id,
+                boot,
+                origin: Generation(uint(origin)),
+                target: Generation(uint(target)),
+                request: document(&request)?,
+                transition: transition.as_deref().map(document).transpose()?,
+                steps: self.steps(id)?,
+            });
+        }
+        Ok(found)
+    }
+
+    fn steps(&self, change: ChangeId) -> Result<Vec<(Step, bool)>, Error> {
+        let doing = "read the journal";
+        let sql = "SELECT step, done IS NOT NULL FROM journal WHERE change = ?1 ORDER BY seq";
+        let mut statement = self.connection.prepare(sql).map_err(failed(doing))?;
+        let rows = statement
+            .query_map([int(change.0)], |row| {
+                Ok((row.get::<_, String>(0)?, row.get(1)?))
+            })
+            .map_err(failed(doing))?;
+        let mut steps = Vec::new();
+        for row in rows {
+            let (step, done) = row.map_err(failed(doing))?;
+            steps.push((document(&step)?, done));
+        }
+        Ok(steps)
+    }
+
+    /// Changes, newest first.
+    pub fn history(&self, limit: u32) -> Result<Vec<HistoryEntry>, Error> {
+        let doing = "read the history";
+        let sql = "SELECT id, requester, began, ended, request, before, after, origin, report \
+                   FROM changes ORDER BY id DESC LIMIT ?1";
+        let mut statement = self.connection.prepare(sql).map_err(failed(doing))?;
+        let mut rows = statement.query([limit]).map_err(failed(doing))?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next().map_err(failed(doing))? {
+            entries.push(entry(row)?);
+        }
+        Ok(entries)
+    }
+
+    /// Objects that hold what stood below `/etc` before changes to `oldest` and later generations.
+    pub fn config_objects(&self, oldest: Generation) -> Result<Vec<Key>, Error> {
+        let doing = "tell which configuration is kept";
+        let sql = "SELECT step FROM journal JOIN changes ON changes.id = journal.change \
+                   WHERE target >= ?1 AND step LIKE '%\"config\"%'";
+        let mut statement = self.connection.prepare(sql).map_err(failed(doing))?;
+        let rows = statement
+            .query_map([int(oldest.0)], |row| row.get::<_, String>(0))
+            .map_err(failed(doing))?;
+        let mut keys = Vec::new();
+        for row in rows {
+            if let Step::Config { changes } = document(&row.map_err(failed(doing))?)? {
+                keys.extend(changes.iter().filter_map(ConfigChange::kept));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The change that is going on or was last, with the time at which it began.
+    pub fn began(&self, change: ChangeId) -> Result<Option<Time>, Error> {
+        let sql = "SELECT began FROM changes WHERE id = ?1";
+        let found = self
+            .connection
+            .query_row(sql, [int(change.0)], |row| row.get(0))
+            .optional();
+        Ok(found.map_err(failed("read a change"))?.map(Time))
+    }
+}
+
+fn entry(row: &rusqlite::Row<'_>) -> Result<HistoryEntry, Error> {
+    let failed = failed("read the history");
+    let text = |at: usize| row.get::<_, String>(at).map_err(&failed);
+    let number = |at: usize| row.get::<_, i64>(at).map_err(&failed);
+    let ended: Option<i64> = row.get(3).map_err(&failed)?;
+    let report: Option<String> = row.get(8).map_err(&failed)?;
+    Ok(HistoryEntry {
+        change: ChangeId(uint(number(0)?)),
+        by: text(1)?,
+        began: Time(number(2)?).rfc3339(),
+        ended: ended.map(|millis| Time(millis).rfc3339()),
+        request: document(&text(4)?)?,
+        set: SetChange {
+            before: document(&text(5)?)?,
+            after: document(&text(6)?)?,
+        },
+        from: Generation(uint(number(7)?)),
+        report: report.as_deref().map(document).transpose()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use model::change::Outcome;
+
+    use super::*;
+
+    #[test]
+    fn a_change_is_unfinished_until_it_ends_and_then_history() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut db = Db::open(&dir.path().join("state.db")).unwrap();
+        let request = Request {
+            force: true,
+            ..Request::default()
+        };
+        let plan = PlanReport::default();
+        let beginning = Beginning {
+            requester: "root",
+            boot: "b",
+            origin: Generation(1),
+            target: Generation(2),
+            request: &request,
+            plan: &plan,
+        };
+        let id = db.begin_change(&beginning).unwrap();
+        let stage = db.intend(id, &Step::Stage).unwrap();
+        db.step_done(id, stage).unwrap();
+        db.intend(id, &Step::Switch).unwrap();
+        let unfinished = db.unfinished().unwrap();
+        assert_eq!(unfinished.len(), 1);
+        assert_eq!(
+            unfinished[0].steps,
+            [(Step::Stage, true), (Step::Switch, false)]
+        );
+        assert!(unfinished[0].has_switched());
+        assert_eq!(
+            db.next_generation().unwrap(),
+            Generation(3),
+            "a target is never used twice"
+        );
+        let report = ChangeReport {
+            change: id,
+            outcome: Outcome::Done,
+            generation: Generation(2),
+            processes: vec![],
+            failure: None,
+            detail: None,
+            vetoes: vec![],
+            discrepancies: vec![],
+        };
+        db.end_change(&report).unwrap();
+        assert!(db.unfinished().unwrap().is_empty());
+        let history = db.history(10).unwrap();
+        assert_eq!(history[0].report.as_ref(), Some(&report));
+        assert!(history[0].request.force);
+        assert!(history[0].ended.is_some());
+    }
+}
