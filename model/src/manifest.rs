@@ -70,6 +70,10 @@ pub struct Manifest {
     /// What a maintainer script would have made.
     #[serde(default, skip_serializing_if = "Setup::is_empty")]
     pub setup: Setup,
+    /// Paths of the package that reach the machine outside of the view, by kind: `commands`,
+    /// `dbus`, `polkit`, `udev`, `sysusers`, `tmpfiles`, `sysctl`, `logrotate`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub exports: BTreeMap<String, Vec<String>>,
     /// Where it came from and what an import did not carry over; for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -95,6 +99,7 @@ impl Manifest {
             processes: Vec::new(),
             dlopen: Vec::new(),
             setup: Setup::default(),
+            exports: BTreeMap::new(),
             notes: Vec::new(),
         }
     }

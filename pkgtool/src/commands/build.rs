@@ -1,17 +1,193 @@
-//! `pkgtool build`.
+//! `pkgtool build`: a package from a package.toml, or a set from several.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use model::envelope::Spool;
+use model::manifest::{FileType, Node};
+use model::{Manifest, PackageId};
+use serde::Serialize;
 
+use crate::build::analyse::{self, Analysed, Severity};
+use crate::build::spec::{Mistake, Mistakes, Spec};
+use crate::build::{collect, pack, spec};
 use crate::outcome::{CommandError, Outcome};
-use crate::show::Show;
+use crate::render::bytes;
+use crate::show::{Look, Show};
 
 /// Arguments of `build`.
 #[derive(Debug, Args)]
-pub struct BuildArgs {}
+pub struct BuildArgs {
+    /// A package.toml, or a directory that has one; several make a set
+    #[arg(default_value = ".", value_name = "DIR|package.toml")]
+    pub sources: Vec<PathBuf>,
+    /// Where to write the package [default: `NAME_VERSION.pkg`]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// What was built; `--json` shows it.
+#[derive(Debug, Serialize)]
+struct Built {
+    file: PathBuf,
+    bytes: u64,
+    packages: Vec<BuiltPackage>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct BuiltPackage {
+    id: PackageId,
+    files: usize,
+    bytes: u64,
+    libraries: usize,
+    programs: usize,
+    processes: usize,
+}
 
 /// Runs it.
-pub fn run(_args: &BuildArgs, _show: &mut Show) -> Result<Outcome, CommandError> {
-    Err(CommandError::failed(
-        "build: this version of pkgtool does not have it yet",
-    ))
+pub fn run(args: &BuildArgs, show: &mut Show) -> Result<Outcome, CommandError> {
+    let mut specs = Vec::new();
+    for source in &args.sources {
+        specs.push(read_spec(source)?);
+    }
+    let output = output(args, &specs)?;
+    let mut spool = pack::spool(&output)?;
+    let mut manifests = Vec::new();
+    let mut warnings = Vec::new();
+    for mut spec in specs {
+        let staged = collect::collect(&mut spec)?;
+        let analysed = analysed(&spec, staged, &mut spool, show)?;
+        warnings.extend(warnings_of(&analysed));
+        manifests.push(analysed.manifest);
+    }
+    let packages = manifests.iter().map(summary).collect::<Result<_, _>>()?;
+    pack::pack(manifests, &spool, &output)?;
+    let size = fs_err::metadata(&output)?.len();
+    let built = Built {
+        file: output,
+        bytes: size,
+        packages,
+        warnings,
+    };
+    for warning in &built.warnings {
+        show.warn(warning);
+    }
+    show.answer(&built, |look| text(&built, look))?;
+    Ok(Outcome::Done)
+}
+
+fn read_spec(source: &Path) -> Result<Spec, CommandError> {
+    let path = if source.is_dir() {
+        source.join("package.toml")
+    } else {
+        source.to_owned()
+    };
+    let text = fs_err::read_to_string(&path).map_err(|error| {
+        CommandError::from(error)
+            .hint("give a package.toml, or a directory that has one; docs/tutorial.md shows one")
+    })?;
+    Ok(spec::parse(&path, &text)?)
+}
+
+fn output(args: &BuildArgs, specs: &[Spec]) -> Result<PathBuf, CommandError> {
+    if let Some(output) = &args.output {
+        return Ok(output.clone());
+    }
+    match specs {
+        [one] => Ok(PathBuf::from(file_name(&one.draft))),
+        _ => Err(CommandError::usage("a set has no name of its own")
+            .hint("-o FILE says where to write it")),
+    }
+}
+
+/// Epochs have a colon, which many tools and file systems take for something else.
+fn file_name(manifest: &Manifest) -> String {
+    format!("{}_{}.pkg", manifest.name, manifest.version).replace(':', "%3a")
+}
+
+fn analysed(
+    spec: &Spec,
+    staged: Vec<analyse::Staged>,
+    spool: &mut Spool,
+    show: &Show,
+) -> Result<Analysed, CommandError> {
+    let start = Instant::now();
+    let mut line = None;
+    let mut progress = |done: u64, all: u64| {
+        // What is done at once needs no line.
+        if start.elapsed() > Duration::from_secs(1) {
+            let line = line.get_or_insert_with(|| show.progress());
+            line.count(
+                &format!("MiB of {}", spec.draft.name),
+                done >> 20,
+                all >> 20,
+            );
+        }
+    };
+    let analysed = analyse::analyse(spec.draft.clone(), staged, spool, &mut progress)?;
+    if analysed.is_sound() {
+        return Ok(analysed);
+    }
+    let errors = analysed
+        .findings
+        .iter()
+        .filter(|one| one.severity == Severity::Error);
+    let list = errors.map(|one| Mistake {
+        line: spec.line(&one.subject),
+        text: one.to_string(),
+    });
+    Err(Mistakes::new(&spec.path, list.collect()).into())
+}
+
+fn warnings_of(analysed: &Analysed) -> Vec<String> {
+    let warnings = analysed
+        .findings
+        .iter()
+        .filter(|one| one.severity == Severity::Warning);
+    warnings
+        .map(|one| format!("{}: {one}", analysed.manifest.name))
+        .collect()
+}
+
+fn summary(manifest: &Manifest) -> Result<BuiltPackage, CommandError> {
+    let mut built = BuiltPackage {
+        id: manifest.id(&manifest.to_bytes()?),
+        files: manifest.files.len(),
+        bytes: 0,
+        libraries: 0,
+        programs: 0,
+        processes: manifest.processes.len(),
+    };
+    for entry in &manifest.files {
+        let Node::File(file) = &entry.node else {
+            continue;
+        };
+        built.bytes += file.size;
+        built.libraries += usize::from(file.file_type == FileType::SharedLibrary);
+        built.programs += usize::from(file.file_type == FileType::Executable);
+    }
+    Ok(built)
+}
+
+fn text(built: &Built, look: Look) -> String {
+    let packages = built.packages.iter().map(|package| {
+        format!(
+            "{} {}: {} files ({}), {} libraries, {} programs, {} processes\n",
+            look.strong(&package.id.name),
+            package.id.version,
+            package.files,
+            bytes(package.bytes),
+            package.libraries,
+            package.programs,
+            package.processes,
+        )
+    });
+    let file = format!(
+        "{} {}\n",
+        look.good(built.file.display()),
+        bytes(built.bytes)
+    );
+    packages.chain([file]).collect()
 }
