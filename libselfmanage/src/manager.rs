@@ -34,8 +34,9 @@ pub trait Application: Quiet {
         Ok(())
     }
 
-    /// Go on after [`Self::pause`]. `Some`: the change has happened, and the plugins have been
-    /// dealt with so; files of other kinds can be read again now. `None`: it was called off.
+    /// Go on after [`Self::pause`]. `Some`: the change has happened, or was taken back after it
+    /// had happened, and the plugins have been dealt with so; files of other kinds can be read
+    /// again now. `None`: it was called off.
     fn resume(&mut self, happened: Option<(&Announcement, &Outcome)>) {
         let _ = happened;
     }
@@ -65,7 +66,10 @@ pub enum ManagerError {
 #[derive(Debug)]
 pub struct Manager {
     session: Session,
+    /// *Ready and waiting* was said, and neither *changed* nor the end was heard.
     prepared: Option<Prepared>,
+    /// What has happened and has not ended: it may still be taken back.
+    happened: Option<Announcement>,
 }
 
 impl Manager {
@@ -74,6 +78,7 @@ impl Manager {
         Self {
             session,
             prepared: None,
+            happened: None,
         }
     }
 
@@ -111,6 +116,7 @@ impl Manager {
                     |prepared| prepared.announcement().change == ended.change,
                     app,
                 );
+                self.happened = None;
                 app.ended(&ended);
             }
             Event::Disconnected => {
@@ -128,7 +134,8 @@ impl Manager {
         reached: &[Reached],
     ) -> Result<(), SessionError> {
         match verdict {
-            Err(reason) => self.session.veto(change, reason),
+            Err(reason) if reached.is_empty() => self.session.veto(change, reason),
+            Err(reason) => self.session.veto_reached(change, reason),
             Ok(()) if reached.is_empty() => self.session.accept(change),
             Ok(()) => self.session.accept_reached(change),
         }
@@ -154,16 +161,23 @@ impl Manager {
         plugins: &mut Plugins,
         app: &mut (impl Application + ?Sized),
     ) -> Result<(), ManagerError> {
-        let ours = self
-            .prepared
-            .take_if(|prepared| prepared.announcement().change == change);
-        let Some(prepared) = ours else {
-            let reason = Reason::clipped("it was told of a change that was not announced to it");
-            return Ok(self.session.ask_restart(change, reason)?);
+        let prepared = match (self.prepared.take(), self.happened.take()) {
+            (Some(prepared), _) if prepared.announcement().change == change => prepared,
+            // It is taken back, which nobody is asked about; a refusal to pause changes nothing.
+            (_, Some(announcement)) if announcement.change == change => {
+                let _refused = app.pause(&announcement);
+                reload::prepare(plugins, &announcement)?
+            }
+            _ => {
+                let reason =
+                    Reason::clipped("it was told of a change that was not announced to it");
+                return Ok(self.session.ask_restart(change, reason)?);
+            }
         };
         let announcement = prepared.announcement().clone();
         let outcome = prepared.changeover(plugins, app);
         app.resume(Some((&announcement, &outcome)));
+        self.happened = Some(announcement);
         let answered = match outcome {
             Outcome::Untouched | Outcome::Reloaded(_) => self.session.done(change),
             Outcome::Restart(reason) => self.session.ask_restart(change, reason),

@@ -15,6 +15,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 
 use bench::Bench;
 use model::change::Verdict;
@@ -182,12 +183,11 @@ impl Client {
     }
 }
 
-/// Asks without pause until told to stop; every request must be answered, in order, and by no
-/// older version than the one before it. Answers how many there were.
-fn load(mut client: Client, stop: &AtomicBool) -> usize {
-    let mut asked = 0;
-    let mut version = '1';
-    while !stop.load(Ordering::Acquire) {
+/// Asks without pause, from before the change until some time after it; every request must be
+/// answered, in order, and by no older version than the one before it. Answers how many there were.
+fn load(mut client: Client, begun: &mpsc::Sender<()>, given_up: &AtomicBool) -> usize {
+    let (mut asked, mut after) = (0, 0);
+    while after < 100 && !given_up.load(Ordering::Acquire) {
         asked += 1;
         let answer = client.ask("hello Ada");
         // The plugin's own count goes on over the reload: its state was handed to the new code.
@@ -195,15 +195,25 @@ fn load(mut client: Client, stop: &AtomicBool) -> usize {
             answer.ends_with(&format!("no. {asked})")),
             "request {asked}: {answer}"
         );
-        let plugin = answer.chars().nth("Hello, Ada! (hello ".len()).unwrap();
+        let version = answer.chars().nth("Hello, Ada! (hello ".len()).unwrap();
         assert!(
-            answer.contains(&format!("libgreeting {plugin}")),
+            answer.contains(&format!("libgreeting {version}")),
             "a mix: {answer}"
         );
-        assert!(version <= plugin, "it went back: {answer}");
-        version = plugin;
+        assert!(version == '2' || after == 0, "it went back: {answer}");
+        after += usize::from(version == '2');
+        begun.send(()).unwrap();
     }
     asked
+}
+
+/// Lets the load end when the test fails.
+struct GivesUp<'a>(&'a AtomicBool);
+
+impl Drop for GivesUp<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 macro_rules! rows {
@@ -219,11 +229,15 @@ rows! {
     fn under_load_it_keeps_its_pid_runs_the_new_code_and_loses_nothing(bench) {
         let host = Host::start(bench, "", &[]);
         let announcement = bench.announcement("v1", "v2");
-        let stop = AtomicBool::new(false);
+        let given_up = AtomicBool::new(false);
         let (mut client, pid) = (host.client(), host.client().pid());
         let asked = std::thread::scope(|scope| {
+            let _gives_up = GivesUp(&given_up);
+            let (begun, beginning) = mpsc::channel();
             let loaded = host.client();
-            let load = scope.spawn(|| load(loaded, &stop));
+            let given_up = &given_up;
+            let load = scope.spawn(move || load(loaded, &begun, given_up));
+            beginning.recv().unwrap();
             assert_eq!(host.evaluate(&announcement), Taken::Vote(1, true, String::new(), true));
             host.prepare(&announcement);
             client.send("goodbye Ada");
@@ -233,10 +247,9 @@ rows! {
             host.end(true);
             // Asked while it waited, answered by the new code.
             assert_eq!(client.answer(), "Goodbye, Ada! (goodbye 2, libgreeting 2, no. 1)");
-            stop.store(true, Ordering::Release);
             load.join().unwrap()
         });
-        assert!(asked > 0);
+        assert!(asked > 100, "all were answered by the new code: {asked}");
         assert_eq!(client.pid(), pid);
         assert!(client.ask("status").contains("reloads=1"));
         let answer = client.ask("hello Ada");
@@ -244,11 +257,35 @@ rows! {
         assert!(host.stop());
     }
 
+    fn a_change_that_is_taken_back_is_followed_back(bench) {
+        let host = Host::start(bench, "", &[]);
+        let mut client = host.client();
+        host.prepare(&bench.announcement("v1", "v2"));
+        bench.show("v2");
+        host.peer().changed(CHANGE);
+        assert_eq!(host.peer().taken(), Taken::Done(1, String::new()));
+        assert_eq!(client.ask("hello Ada"), "Hello, Ada! (hello 2, libgreeting 2, no. 1)");
+        bench.show("v1");
+        host.peer().changed(CHANGE);
+        assert_eq!(host.peer().taken(), Taken::Done(1, String::new()));
+        host.end(false);
+        assert_eq!(client.ask("hello Ada"), "Hello, Ada! (hello 1, libgreeting 1, no. 2)");
+    }
+
+    fn a_change_that_was_not_announced_is_answered_by_asking_for_a_restart(bench) {
+        let host = Host::start(bench, "", &[]);
+        host.peer().changed(CHANGE);
+        let Taken::Done(1, reason) = host.peer().taken() else {
+            unreachable!("it answers the change");
+        };
+        assert!(reason.contains("not announced"), "{reason}");
+    }
+
     fn a_veto_carries_its_reason_until_the_host_is_idle(bench) {
         let host = Host::start(bench, "", &[]);
         let announcement = bench.announcement("v1", "v2");
         assert_eq!(host.client().ask("busy on the phone"), "busy");
-        let veto = Taken::Vote(1, false, "on the phone".to_owned(), false);
+        let veto = Taken::Vote(1, false, "on the phone".to_owned(), true);
         assert_eq!(host.evaluate(&announcement), veto);
         assert_eq!(host.client().ask("idle"), "idle");
         assert_eq!(host.evaluate(&announcement), Taken::Vote(1, true, String::new(), true));

@@ -262,6 +262,34 @@ rows! {
     }
 
     #[env()]
+    fn a_change_that_was_taken_back_before_it_came_here_touches_nothing(bench) {
+        both(bench, &[]);
+        let (mut plugins, p) = bench.start("v1", "/opt/p.so");
+        let prepared = prepare(&plugins, &bench.announcement("v1", "v2")).unwrap();
+        let outcome = prepared.changeover(&mut plugins, &mut App::default());
+        assert_eq!(outcome, Outcome::Untouched);
+        assert_eq!(versions(&plugins, p), (1, 1));
+    }
+
+    #[env()]
+    fn a_change_that_is_taken_back_brings_the_old_files_back(bench) {
+        both(bench, &[]);
+        let (mut plugins, p) = bench.start("v1", "/opt/p.so");
+        let announcement = bench.announcement("v1", "v2");
+        let prepared = prepare(&plugins, &announcement).unwrap();
+        bench.show("v2");
+        prepared.changeover(&mut plugins, &mut App::default());
+        assert_eq!(versions(&plugins, p), (2, 2));
+        // Told again of the same change: the old tree is back.
+        bench.show("v1");
+        let prepared = prepare(&plugins, &announcement).unwrap();
+        let outcome = prepared.changeover(&mut plugins, &mut App::default());
+        assert_eq!(outcome, Outcome::Reloaded(vec![p]));
+        assert_eq!(versions(&plugins, p), (1, 1));
+        bench.assert_unmapped("v2", &["libx.so.1", "p.so"]);
+    }
+
+    #[env()]
     fn an_application_that_cannot_be_quiet_is_restarted_and_nothing_is_closed(bench) {
         both(bench, &[]);
         let (mut plugins, p) = bench.start("v1", "/opt/p.so");

@@ -79,6 +79,7 @@ fn every_answer_arrives_as_it_was_meant() {
     session.accept(CHANGE).unwrap();
     session.accept_reached(CHANGE).unwrap();
     session.veto(CHANGE, reason()).unwrap();
+    session.veto_reached(CHANGE, reason()).unwrap();
     session.ready_and_waiting(CHANGE).unwrap();
     session.not_ready(CHANGE, reason()).unwrap();
     session.done(CHANGE).unwrap();
@@ -88,6 +89,7 @@ fn every_answer_arrives_as_it_was_meant() {
         Taken::Vote(7, true, text(""), false),
         Taken::Vote(7, true, text(""), true),
         Taken::Vote(7, false, text("a call is up"), false),
+        Taken::Vote(7, false, text("a call is up"), true),
         Taken::Prepared(7, text("")),
         Taken::Prepared(7, text("a call is up")),
         Taken::Done(7, text("")),

@@ -11,7 +11,7 @@ use fs_err::File;
 use model::report::Chain;
 
 use super::{Decision, Obstacle, Steps, decide, old_libraries};
-use crate::link::{self, Graph, Identity, maps};
+use crate::link::{self, Graph, Object, maps};
 use crate::plugins::{PluginId, Plugins};
 use crate::session::Reason;
 use crate::sys::loader::{self, Library, LoaderError};
@@ -104,18 +104,35 @@ fn originals(graph: &Graph, roots: &[(PluginId, usize)], steps: &Steps) -> Vec<O
             .find(|(_, root)| *root == at)
             .map(|(plugin, _)| *plugin);
         let object = graph.objects().get(at);
-        if let Some(file) = object.and_then(|object| hold(&object.path, object.identity?)) {
+        if let Some(file) = object.and_then(hold) {
             all.push(Original { file, plugin });
         }
     }
     all
 }
 
-/// The file at `path`, if it is this one.
-fn hold(path: &Path, identity: Identity) -> Option<OwnedFd> {
-    let file = File::open(path).ok()?;
-    let found = file.metadata().ok()?;
-    ((found.dev(), found.ino()) == identity).then(|| file.into_file().into())
+/// The file of an object. Its paths are only where to look: the file itself is what counts.
+fn hold(object: &Object) -> Option<OwnedFd> {
+    let at = |path: &PathBuf| {
+        let file = File::open(path).ok()?;
+        let found = file.metadata().ok()?;
+        (Some((found.dev(), found.ino())) == object.identity).then(|| file.into_file().into())
+    };
+    // What was mapped from a tree that has been taken away has lost the front of its path in maps.
+    [&object.path, &object.name].into_iter().find_map(at)
+}
+
+/// The change as it stands at this moment, from what is gone to what is there: where it has been
+/// taken back, the old files are there and the new ones are gone.
+fn settled(mut announcement: Announcement) -> Announcement {
+    for file in &mut announcement.files {
+        let found = fs_err::metadata(file.path.as_str()).ok();
+        let here = found.map(|found| (found.dev(), found.ino()));
+        if here == file.old && here != file.new {
+            std::mem::swap(&mut file.old, &mut file.new);
+        }
+    }
+    announcement
 }
 
 impl Prepared {
@@ -125,8 +142,10 @@ impl Prepared {
     }
 
     /// Swaps the plugins: to be called when told that the change has happened, when paths name
-    /// the new files. Whatever the outcome, the plugins can be used when it returns.
-    pub fn changeover(self, plugins: &mut Plugins, app: &mut (impl Quiet + ?Sized)) -> Outcome {
+    /// the new files, or the old ones again where it was taken back. Whatever the outcome, the
+    /// plugins can be used when it returns.
+    pub fn changeover(mut self, plugins: &mut Plugins, app: &mut (impl Quiet + ?Sized)) -> Outcome {
+        self.announcement = settled(self.announcement);
         let steps = match plugins.decide(&self.announcement) {
             Ok(Decision::Untouched) => return Outcome::Untouched,
             Ok(Decision::Restart(obstacle)) => return Outcome::Restart((&obstacle).into()),

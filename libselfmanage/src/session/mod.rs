@@ -41,7 +41,8 @@ pub enum Event {
     /// or [`Session::not_ready`]. From that answer on paths may name new files at any moment.
     Prepare(Announcement),
     /// The new files stand at every path. To be answered with [`Session::done`] or
-    /// [`Session::ask_restart`].
+    /// [`Session::ask_restart`]. It comes a second time for the same change, without a question and
+    /// without [`Event::Prepare`], where the change is taken back: then the old files stand there.
     Changed(ChangeId),
     /// The change has ended, with success or aborted.
     Ended(Ended),
@@ -240,6 +241,20 @@ impl Session {
             change,
             veto: Some(reason),
             reached: false,
+        })
+    }
+
+    /// Votes against the change and says that it reaches this process: the objection of a process
+    /// that the plan did not know to be reached counts only with this.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::accept`].
+    pub fn veto_reached(&self, change: ChangeId, reason: Reason) -> Result<(), SessionError> {
+        self.answer(Answer::Vote {
+            change,
+            veto: Some(reason),
+            reached: true,
         })
     }
 
