@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use model::Manifest;
+use model::envelope::Spool;
 use model::manifest::Node;
 use model::path::{PackagePath, merged_usr};
 use serde::Serialize;
@@ -73,10 +74,13 @@ enum Base {
 
 /// What was done, for programs.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct Report {
     packages: Vec<Line>,
     /// Programs that processes start and no package of these has.
     missing_programs: Vec<String>,
+    /// Libraries that no package of these has.
+    missing_libraries: Vec<String>,
 }
 
 /// One package.
@@ -92,9 +96,23 @@ struct Line {
     notes: Vec<String>,
 }
 
+impl Line {
+    fn new(manifest: Manifest, file: PathBuf, unchanged: bool) -> Self {
+        let processes = manifest.processes.iter();
+        Self {
+            name: manifest.name.to_string(),
+            version: manifest.version.to_string(),
+            file,
+            files: manifest.files.len(),
+            processes: processes.map(|one| one.name.to_string()).collect(),
+            unchanged,
+            notes: manifest.notes,
+        }
+    }
+}
+
 /// Runs it.
 pub fn run(args: &ImportDebArgs, show: &mut Show) -> Result<Outcome, CommandError> {
-    let origins = origins(args, show)?;
     let mut overrides = AllOverrides::shipped();
     if let Some(directory) = &args.overrides {
         overrides.add(directory)?;
@@ -104,66 +122,166 @@ pub fn run(args: &ImportDebArgs, show: &mut Show) -> Result<Outcome, CommandErro
     } else {
         Documentation::Keep
     };
-    let maker = Maker {
-        overrides,
-        options: Options { documentation },
+    let options = Options { documentation };
+    let spool = args.set.as_deref().map(pack::spool).transpose()?;
+    let mut work = Work {
+        args,
+        show,
+        maker: Maker { overrides, options },
+        spool,
+        made: Vec::new(),
     };
-    let made = match &args.set {
-        Some(file) => as_set(&maker, &origins, file, show)?,
-        None => as_files(&maker, &origins, &args.output, show)?,
-    };
+    work.all()?;
+    let made = work.finish()?;
     report(made, args, show)?;
     Ok(Outcome::Done)
 }
 
-/// Where each package is; downloads those that are named.
-fn origins(args: &ImportDebArgs, show: &mut Show) -> Result<Vec<Origin>, CommandError> {
-    if args.installed {
-        return Ok(args
-            .packages
-            .iter()
-            .cloned()
-            .map(Origin::Installed)
-            .collect());
+/// A package, where it came from and where it is now.
+struct Done {
+    origin: Origin,
+    file: PathBuf,
+    made: Made,
+}
+
+struct Work<'a> {
+    args: &'a ImportDebArgs,
+    show: &'a Show,
+    maker: Maker,
+    /// The objects of a set; files of their own need none.
+    spool: Option<Spool>,
+    made: Vec<Done>,
+}
+
+impl Work<'_> {
+    fn all(&mut self) -> Result<(), CommandError> {
+        if self.args.installed {
+            let names = self.args.packages.iter().cloned();
+            return self.make(names.map(Origin::Installed).collect());
+        }
+        let (files, names): (Vec<&String>, Vec<&String>) =
+            self.args.packages.iter().partition(|text| is_file(text));
+        self.make(
+            files
+                .into_iter()
+                .map(|file| Origin::File(file.into()))
+                .collect(),
+        )?;
+        let mut wanted = self.wanted(&names)?;
+        while !wanted.is_empty() {
+            let origins = self.download(&wanted)?;
+            self.make(origins)?;
+            let more = self.plugin_libraries(&wanted)?;
+            if more.is_empty() {
+                break;
+            }
+            wanted.extend(more);
+        }
+        Ok(())
     }
-    let (files, names): (Vec<&String>, Vec<&String>) =
-        args.packages.iter().partition(|text| is_file(text));
-    let mut origins: Vec<Origin> = files
-        .into_iter()
-        .map(|file| Origin::File(file.into()))
-        .collect();
-    if names.is_empty() {
-        return Ok(origins);
+
+    /// The packages asked for by name.
+    fn wanted(&self, names: &[&String]) -> Result<Vec<Wanted>, CommandError> {
+        let wanted = names.iter().map(|name| Wanted::parse(name));
+        let mut wanted = wanted.collect::<Result<Vec<_>, _>>()?;
+        if let Some(version) = &self.args.version {
+            let [one] = wanted.as_mut_slice() else {
+                let text = "--version goes with one name; use NAME=VERSION";
+                return Err(CommandError::usage(text));
+            };
+            *one = Wanted::parse(&format!("{}={version}", one.name))?;
+        }
+        Ok(wanted)
     }
-    let mut wanted = names
-        .iter()
-        .map(|name| Wanted::parse(name))
-        .collect::<Result<Vec<_>, _>>()?;
-    if let Some(version) = &args.version {
-        let [one] = wanted.as_mut_slice() else {
-            return Err(CommandError::usage(
-                "--version goes with one name; use NAME=VERSION",
-            ));
+
+    /// Where `wanted`, and with a closure all that they depend on, are once apt has them here.
+    fn download(&self, wanted: &[Wanted]) -> Result<Vec<Origin>, CommandError> {
+        let mut progress = self.show.progress();
+        progress.say("asking apt");
+        let base: &[&str] = match self.args.base {
+            Base::Minimal => &closure::BASE,
+            Base::None => &[],
         };
-        *one = Wanted::parse(&format!("{}={version}", one.name))?;
-    }
-    let mut progress = show.progress();
-    progress.say("asking apt");
-    let found = if args.closure {
-        let base: &[&str] = if args.base == Base::Minimal {
-            &closure::BASE
+        let found = if self.args.closure {
+            closure::closure(wanted, base)
         } else {
-            &[]
+            closure::candidates(wanted)
         };
-        closure::closure(&wanted, base)
-    } else {
-        closure::candidates(&wanted)
-    };
-    let found = found.map_err(|error| apt_failed(error.into()))?;
-    progress.say(&format!("downloading {} packages", found.len()));
-    let files = closure::download(&found, &args.cache).map_err(|error| apt_failed(error.into()))?;
-    origins.extend(files.into_iter().map(Origin::File));
-    Ok(origins)
+        let found = found.map_err(|error| apt_failed(error.into()))?;
+        progress.say(&format!("downloading {} packages", found.len()));
+        let files = closure::download(&found, &self.args.cache);
+        let files = files.map_err(|error| apt_failed(error.into()))?;
+        Ok(files.into_iter().map(Origin::File).collect())
+    }
+
+    /// Makes those that are not made yet.
+    fn make(&mut self, mut origins: Vec<Origin>) -> Result<(), CommandError> {
+        origins.retain(|origin| self.made.iter().all(|done| done.origin != *origin));
+        let mut progress = self.show.progress();
+        let count = origins.len() as u64;
+        for (done, origin) in origins.into_iter().enumerate() {
+            progress.count(&shown(&origin), done as u64, count);
+            let (file, made) = match (&mut self.spool, &self.args.set) {
+                (Some(spool), Some(file)) => {
+                    let manifest = self.maker.part(&origin, spool, &mut |_, _| {})?;
+                    let made = Made {
+                        manifest,
+                        unchanged: false,
+                    };
+                    (file.clone(), made)
+                }
+                _ => self
+                    .maker
+                    .file(&origin, &self.args.output, &mut |_, _| {})?,
+            };
+            self.made.push(Done { origin, file, made });
+        }
+        Ok(())
+    }
+
+    /// A library that only a plugin needs is in a package that is recommended or suggested; the
+    /// set is complete only with it.
+    fn plugin_libraries(&self, wanted: &[Wanted]) -> Result<Vec<Wanted>, CommandError> {
+        let mut more = Vec::new();
+        if !self.args.closure {
+            return Ok(more);
+        }
+        let provided: BTreeSet<&str> = self
+            .made
+            .iter()
+            .flat_map(|done| &done.made.manifest.provides_libraries)
+            .map(|library| library.soname.as_str())
+            .collect();
+        for done in &self.made {
+            let needed = &done.made.manifest.requires_libraries;
+            for need in needed
+                .iter()
+                .filter(|need| !provided.contains(need.soname.as_str()))
+            {
+                let names = closure::library_packages(&need.soname);
+                let recommended = done.origin.recommends()?;
+                let found = recommended
+                    .iter()
+                    .find(|name| names.iter().any(|one| one == name.as_str()));
+                let Some(name) = found else { continue };
+                let one = Wanted::parse(name.as_str())?;
+                if !wanted.contains(&one) && !more.contains(&one) {
+                    more.push(one);
+                }
+            }
+        }
+        Ok(more)
+    }
+
+    fn finish(self) -> Result<Vec<Done>, CommandError> {
+        if let (Some(spool), Some(file)) = (&self.spool, &self.args.set) {
+            let mut progress = self.show.progress();
+            progress.say("writing");
+            let manifests = self.made.iter().map(|done| done.made.manifest.clone());
+            pack::pack(manifests.collect(), spool, file)?;
+        }
+        Ok(self.made)
+    }
 }
 
 fn apt_failed(error: CommandError) -> CommandError {
@@ -177,52 +295,6 @@ fn is_file(text: &str) -> bool {
     deb || text.contains('/')
 }
 
-type AllMade = Vec<(PathBuf, Made)>;
-
-fn as_files(
-    maker: &Maker,
-    origins: &[Origin],
-    directory: &Path,
-    show: &Show,
-) -> Result<AllMade, CommandError> {
-    fs_err::create_dir_all(directory)?;
-    let mut progress = show.progress();
-    let mut all = Vec::new();
-    let count = origins.len() as u64;
-    for (done, origin) in origins.iter().enumerate() {
-        progress.count(&shown(origin), done as u64, count);
-        all.push(maker.file(origin, directory, &mut |_, _| {})?);
-    }
-    Ok(all)
-}
-
-fn as_set(
-    maker: &Maker,
-    origins: &[Origin],
-    file: &Path,
-    show: &Show,
-) -> Result<AllMade, CommandError> {
-    let mut progress = show.progress();
-    let mut spool = pack::spool(file)?;
-    let mut manifests: Vec<Manifest> = Vec::new();
-    for (done, origin) in origins.iter().enumerate() {
-        progress.count(&shown(origin), done as u64, origins.len() as u64);
-        manifests.push(maker.part(origin, &mut spool, &mut |_, _| {})?);
-    }
-    progress.say("writing");
-    pack::pack(manifests.clone(), &spool, file)?;
-    let made = |manifest| {
-        (
-            file.to_owned(),
-            Made {
-                manifest,
-                unchanged: false,
-            },
-        )
-    };
-    Ok(manifests.into_iter().map(made).collect())
-}
-
 fn shown(origin: &Origin) -> String {
     match origin {
         Origin::File(file) => file
@@ -234,23 +306,20 @@ fn shown(origin: &Origin) -> String {
     }
 }
 
-fn report(made: AllMade, args: &ImportDebArgs, show: &mut Show) -> Result<(), CommandError> {
+fn report(all: Vec<Done>, args: &ImportDebArgs, show: &mut Show) -> Result<(), CommandError> {
     let missing = if args.closure {
-        missing_programs(&made)
+        missing(&all)
     } else {
-        Vec::new()
+        Missing::default()
     };
     let mut text = String::new();
     let mut notes = 0;
     let mut packages = Vec::new();
-    for (
-        file,
-        Made {
+    for Done { file, made, .. } in all {
+        let Made {
             manifest,
             unchanged,
-        },
-    ) in made
-    {
+        } = made;
         text.push_str(&line(&manifest, &file, unchanged));
         if args.verbose {
             for note in &manifest.notes {
@@ -260,36 +329,26 @@ fn report(made: AllMade, args: &ImportDebArgs, show: &mut Show) -> Result<(), Co
             }
         }
         notes += manifest.notes.len();
-        packages.push(Line {
-            name: manifest.name.to_string(),
-            version: manifest.version.to_string(),
-            file,
-            files: manifest.files.len(),
-            processes: manifest
-                .processes
-                .iter()
-                .map(|one| one.name.to_string())
-                .collect(),
-            unchanged,
-            notes: manifest.notes,
-        });
+        packages.push(Line::new(manifest, file, unchanged));
     }
     text.push_str(&last_lines(
         packages.len(),
         if args.verbose { 0 } else { notes },
     ));
-    for program in &missing {
+    for program in &missing.programs {
         show.warn(format_args!(
             "{program} is started by a process, and no package here has it"
         ));
     }
-    show.answer(
-        &Report {
-            packages,
-            missing_programs: missing,
-        },
-        |_| text,
-    )?;
+    for library in &missing.libraries {
+        show.warn(format_args!("{library}, and no package here has it"));
+    }
+    let report = Report {
+        packages,
+        missing_programs: missing.programs,
+        missing_libraries: missing.libraries,
+    };
+    show.answer(&report, |_| text)?;
     Ok(())
 }
 
@@ -319,16 +378,27 @@ fn line(manifest: &Manifest, file: &Path, unchanged: bool) -> String {
     )
 }
 
-/// Programs of processes that no package of a closure has; each with the process.
-fn missing_programs(made: &AllMade) -> Vec<String> {
-    let manifests = || made.iter().map(|(_, made)| &made.manifest);
-    let paths: BTreeSet<&PackagePath> = manifests()
+/// What a closure ought to have and has not.
+#[derive(Debug, Default)]
+struct Missing {
+    programs: Vec<String>,
+    libraries: Vec<String>,
+}
+
+fn missing(all: &[Done]) -> Missing {
+    let manifests: Vec<&Manifest> = all.iter().map(|done| &done.made.manifest).collect();
+    let paths: BTreeSet<&PackagePath> = manifests
+        .iter()
         .flat_map(|manifest| &manifest.files)
         .filter(|file| file.node != Node::Directory)
         .map(|file| &file.path)
         .collect();
-    let mut missing = BTreeSet::new();
-    for process in manifests().flat_map(|manifest| &manifest.processes) {
+    let has = |path: &str| {
+        path.parse()
+            .is_ok_and(|path: PackagePath| paths.contains(&path))
+    };
+    let mut programs = BTreeSet::new();
+    for process in manifests.iter().flat_map(|manifest| &manifest.processes) {
         let more = [
             &process.exec_start_pre,
             &process.exec_start_post,
@@ -338,13 +408,27 @@ fn missing_programs(made: &AllMade) -> Vec<String> {
         let commands = std::iter::once(&process.exec).chain(more.into_iter().flatten());
         for word in commands.filter_map(|command| command.first()) {
             let path = merged_usr(word.trim_start_matches('-'));
-            let found = path
-                .parse()
-                .is_ok_and(|path: PackagePath| paths.contains(&path));
-            if !found {
-                missing.insert(format!("{path} ({})", process.name));
+            if !has(&path) {
+                programs.insert(format!("{path} ({})", process.name));
             }
         }
     }
-    missing.into_iter().collect()
+    let sonames = |manifest: &&Manifest| {
+        let libraries = manifest.provides_libraries.iter();
+        libraries
+            .map(|library| library.soname.clone())
+            .collect::<Vec<_>>()
+    };
+    let provided: BTreeSet<String> = manifests.iter().flat_map(sonames).collect();
+    let mut libraries = Vec::new();
+    for manifest in &manifests {
+        let needed = manifest.requires_libraries.iter();
+        for need in needed.filter(|need| !provided.contains(&need.soname)) {
+            libraries.push(format!("{} needs {}", manifest.name, need.soname));
+        }
+    }
+    Missing {
+        programs: programs.into_iter().collect(),
+        libraries,
+    }
 }

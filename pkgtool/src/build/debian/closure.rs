@@ -76,6 +76,22 @@ pub fn closure(wanted: &[Wanted], base: &[&str]) -> Result<Vec<Wanted>> {
     Ok(all)
 }
 
+/// The names that Debian's policy gives to the package of a library: `libatm.so.1` is in
+/// `libatm1`, `libpcre2-8.so.0` in `libpcre2-8-0`.
+pub fn library_packages(soname: &str) -> Vec<String> {
+    let Some((stem, version)) = soname.split_once(".so.") else {
+        return Vec::new();
+    };
+    let stem = stem.to_lowercase().replace('_', "-");
+    let dash = if stem.ends_with(|c: char| c.is_ascii_digit()) {
+        "-"
+    } else {
+        ""
+    };
+    let name = format!("{stem}{dash}{version}");
+    vec![format!("{name}t64"), name]
+}
+
 /// Sets in which each name stands once: the first version of each, then the further ones in turn.
 fn rounds(wanted: &[Wanted]) -> Vec<Vec<Wanted>> {
     let mut rounds: Vec<Vec<Wanted>> = vec![Vec::new()];
@@ -253,6 +269,13 @@ mod tests {
         let upgrade = "Inst redis:amd64 [5:6] (5:7.0-1 Debian [amd64])";
         assert_eq!(installation(upgrade), Some(wanted("redis=5:7.0-1")));
         assert_eq!(installation("Conf libssl3 (3 Debian [amd64])"), None);
+    }
+
+    #[test]
+    fn a_librarys_package_is_named_by_policy() {
+        assert!(library_packages("libatm.so.1").contains(&"libatm1".to_owned()));
+        assert!(library_packages("libpcre2-8.so.0").contains(&"libpcre2-8-0".to_owned()));
+        assert!(library_packages("plugin.so").is_empty());
     }
 
     #[test]

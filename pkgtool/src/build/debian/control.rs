@@ -33,6 +33,8 @@ pub struct Control {
     pub requires: Vec<Requirement>,
     /// `Provides`
     pub provides: Vec<Provided>,
+    /// Names in `Recommends` and `Suggests`, in that order.
+    pub recommends: Vec<PackageName>,
     /// What is not carried over.
     pub notes: Vec<String>,
 }
@@ -84,8 +86,19 @@ pub fn parse(text: &str) -> Result<Control> {
             .to_owned(),
         requires,
         provides,
+        recommends: recommends(fields),
         notes,
     })
+}
+
+fn recommends(fields: &deb822_fast::Paragraph) -> Vec<PackageName> {
+    let field = |name: &str| fields.get(name).unwrap_or_default().to_owned();
+    let (recommended, suggested) = (field("Recommends"), field("Suggests"));
+    let alternatives = split(&recommended)
+        .chain(split(&suggested))
+        .flat_map(|one| one.split('|'));
+    let wanted = alternatives.filter_map(|one| alternative(one.trim()).ok().flatten());
+    wanted.map(|one| one.name).collect()
 }
 
 /// The ELF machine name of a Debian architecture; `None` for `all`.

@@ -55,7 +55,7 @@ pub fn import(
             &spool.join(format!("new-{at}")),
         )?;
     }
-    let services = services::read(&package, &placed.files, overrides)?;
+    let services = services::read(&package, &placed.files, &raw.postinst, overrides)?;
     notes.extend(services.notes);
     let mut made = placed.setup;
     notes.extend(shipped_setup(&placed.files, &mut made)?);

@@ -23,8 +23,12 @@ pub fn read(root: &Path, name: &str) -> Result<RawPackage> {
     for script in [
         "preinst", "postinst", "prerm", "postrm", "config", "triggers",
     ] {
-        if info.file(script).is_some() {
+        if let Some(file) = info.file(script) {
             package.scripts.push(script.to_owned());
+            if script == "postinst" {
+                let bytes = fs_err::read(file)?;
+                package.postinst = String::from_utf8_lossy(&bytes).into_owned();
+            }
         }
     }
     let list = info

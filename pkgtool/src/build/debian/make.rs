@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
-use model::Manifest;
 use model::digest::Digest;
 use model::envelope::{self, Reader, Spool, SpoolError};
 use model::manifest::FileType;
+use model::{Manifest, PackageName};
 
 use super::files::PlacedFile;
 use super::import::{self, Imported, Options};
@@ -22,6 +22,13 @@ pub enum Origin {
     File(PathBuf),
     /// Installed on this machine, under this name.
     Installed(String),
+}
+
+impl Origin {
+    /// What its control file recommends and suggests, in that order.
+    pub fn recommends(&self) -> Result<Vec<PackageName>, DebError> {
+        Ok(control::parse(&control_of(self)?)?.recommends)
+    }
 }
 
 /// A package made, or found to be there already.

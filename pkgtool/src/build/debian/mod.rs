@@ -111,6 +111,8 @@ pub struct RawPackage {
     pub conffiles: Vec<String>,
     /// Maintainer scripts that it brings, by name.
     pub scripts: Vec<String>,
+    /// The text of its `postinst`: read for the units that it enables, never run.
+    pub postinst: String,
     /// What could not be read of it.
     pub notes: Vec<String>,
     /// Its files, links and directories, in the archive's order.

@@ -35,9 +35,15 @@ pub struct Services {
 
 type Files = BTreeMap<PackagePath, PlacedFile>;
 
-/// Reads the units among `files`.
-pub fn read(package: &str, files: &Files, overrides: &Overrides) -> Result<Services> {
+/// Reads the units among `files` of the package `package`, whose `postinst` enables some of them.
+pub fn read(
+    package: &str,
+    files: &Files,
+    postinst: &str,
+    overrides: &Overrides,
+) -> Result<Services> {
     let mut units = Units::collect(files)?;
+    units.enabled = enabled(postinst);
     let mut services = Services {
         processes: Vec::new(),
         notes: std::mem::take(&mut units.notes),
@@ -124,6 +130,8 @@ struct Units {
     by_socket: BTreeSet<String>,
     /// Services that a link in a target's `.wants` enables.
     wanted: BTreeSet<String>,
+    /// Units that the package enables when it is installed; `None` where it leaves that open.
+    enabled: Option<BTreeSet<String>>,
     notes: Vec<String>,
 }
 
@@ -228,8 +236,15 @@ impl Units {
             .iter()
             .any(|target| STARTED.contains(target) || target.ends_with(".service"));
         let by_link = self.wanted.contains(&name.full) || self.by_socket.contains(&name.full);
-        if changes.include || started || by_link {
+        let off = self
+            .enabled
+            .as_ref()
+            .is_some_and(|enabled| !enabled.contains(&name.full));
+        if changes.include || by_link || (started && !off) {
             return None;
+        }
+        if started {
+            return Some("the package does not enable it; overrides may include it".to_owned());
         }
         Some(if wanted.is_empty() {
             "nothing starts it with the machine; overrides may include it".to_owned()
@@ -237,6 +252,42 @@ impl Units {
             format!("started by {}, which is the machine's", wanted.join(", "))
         })
     }
+}
+
+/// The units that a maintainer script written by debhelper enables at a first installation; `None`
+/// where it enables none, so that the units' own `[Install]` decides.
+///
+/// A unit that is shipped disabled is only spoken of inside `debian-installed`.
+fn enabled(postinst: &str) -> Option<BTreeSet<String>> {
+    let mut enabled = BTreeSet::new();
+    let mut optional = BTreeSet::new();
+    for line in postinst.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let Some(at) = words.iter().position(|word| *word == "deb-systemd-helper") else {
+            continue;
+        };
+        let mut rest = words
+            .iter()
+            .skip(at + 1)
+            .filter(|word| !word.starts_with('-'));
+        let (Some(verb), Some(unit)) = (rest.next(), rest.next()) else {
+            continue;
+        };
+        let unit = unit
+            .trim_end_matches(';')
+            .trim_matches(['\'', '"'])
+            .to_owned();
+        match *verb {
+            "debian-installed" => {
+                optional.insert(unit);
+            }
+            "enable" if !optional.contains(&unit) => {
+                enabled.insert(unit);
+            }
+            _ => {}
+        }
+    }
+    (!enabled.is_empty() || !optional.is_empty()).then_some(enabled)
 }
 
 /// What wants or requires the unit once it is enabled.
@@ -263,4 +314,29 @@ pub(super) fn text(file: &PlacedFile) -> Result<String> {
         .take(TEXT_LIMIT)
         .read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_that_its_package_ships_disabled_is_known_by_the_maintainer_script() {
+        let script = "\
+if [ \"$1\" = \"configure\" ]; then
+	deb-systemd-helper unmask 'on.service' >/dev/null || true
+	if deb-systemd-helper --quiet was-enabled 'on.service'; then
+		deb-systemd-helper enable 'on.service' >/dev/null || true
+	fi
+	if deb-systemd-helper debian-installed 'off.service'; then
+		if deb-systemd-helper --quiet was-enabled 'off.service'; then
+			deb-systemd-helper enable 'off.service' >/dev/null || true
+		fi
+	fi
+fi
+";
+        let found = enabled(script).unwrap();
+        assert!(found.contains("on.service") && !found.contains("off.service"));
+        assert_eq!(enabled("#!/bin/sh\nldconfig\n"), None);
+    }
 }

@@ -41,12 +41,22 @@ pub(super) fn read_control(input: impl Read, package: &mut RawPackage) -> Result
             }
             script @ ("preinst" | "postinst" | "prerm" | "postrm" | "config" | "triggers") => {
                 package.scripts.push(script.to_owned());
+                if script == "postinst" {
+                    package.postinst = lossy_text(&mut entry)?;
+                }
             }
             _ => {}
         }
     }
     package.scripts.sort();
     Ok(())
+}
+
+/// Some scripts are programs, or in another encoding.
+fn lossy_text(input: &mut impl Read) -> Result<String> {
+    let mut bytes = Vec::new();
+    input.take(PAX_LIMIT).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// One path a line; a leading flag such as `remove-on-upgrade` names no file of the package.
