@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What end-to-end tests stand on: nodes in directories, packages made by real compilers, and
+//! waiting for what happens instead of for time to pass.
+//!
+//! The tests themselves are in `tests/tests/`. They run as root, with the binaries that
+//! `cargo build --bins` made, and leave nothing behind, however they end.
+
+pub mod binaries;
+pub mod builder;
+pub mod node;
+pub mod wait;
