@@ -1,0 +1,5 @@
+//! The edge: decode, ask the engine, encode. It has no opinion.
+
+pub mod manager;
+pub mod serve;
+pub mod session;

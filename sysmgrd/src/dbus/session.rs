@@ -1,0 +1,176 @@
+//! `org.changeover.Session1`: one Self-Managing process over the socket that it inherited.
+
+use std::os::unix::net::UnixStream;
+
+use model::ProcessName;
+use model::bus::Error;
+use model::bus::session::PATH;
+use tokio::sync::mpsc;
+use zbus::connection::{AuthMechanism, Builder};
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, Guid, interface};
+
+use crate::engine::{Handle, SessionEvent, SessionSignal};
+use crate::sys::session_socket::{Greeting, greeting};
+
+/// The longest reason that is read.
+const LONGEST_REASON: usize = 1_000;
+
+/// Whose session it is.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// The process.
+    pub process: ProcessName,
+    /// Its run.
+    pub run: u64,
+    /// Where its words go.
+    pub handle: Handle,
+}
+
+impl Served {
+    async fn say(&self, event: SessionEvent) {
+        self.handle
+            .session(self.process.clone(), self.run, event)
+            .await;
+    }
+}
+
+/// Serves the session until the process closes it.
+pub async fn serve(stream: UnixStream, served: Served, mut signals: mpsc::Receiver<SessionSignal>) {
+    let result = match connect(stream, &served).await {
+        Ok(connection) => {
+            tokio::select! {
+                result = forward(&connection, &mut signals) => result,
+                () = connection.closed() => Ok(()),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = result {
+        tracing::debug!(process = %served.process, %error, "its session ended");
+    }
+    served.say(SessionEvent::Closed).await;
+}
+
+async fn connect(stream: UnixStream, served: &Served) -> zbus::Result<Connection> {
+    let (stream, greeting) = greeting(stream).await?;
+    let builder = Builder::unix_stream(stream).server(Guid::generate()).p2p();
+    let builder = match greeting {
+        Greeting::User(uid) => builder.user_id(uid),
+        Greeting::Anonymous => builder.auth_mechanism(AuthMechanism::Anonymous),
+    };
+    builder
+        .serve_at(
+            PATH,
+            Session {
+                served: served.clone(),
+            },
+        )
+        .build()
+        .await
+}
+
+async fn forward(
+    connection: &Connection,
+    signals: &mut mpsc::Receiver<SessionSignal>,
+) -> zbus::Result<()> {
+    let emitter = SignalEmitter::new(connection, PATH)?;
+    while let Some(signal) = signals.recv().await {
+        match signal {
+            SessionSignal::Evaluate(announcement, asked) => {
+                Session::evaluate(&emitter, &announcement, &asked).await?;
+            }
+            SessionSignal::Prepare(announcement) => {
+                Session::prepare(&emitter, &announcement).await?;
+            }
+            SessionSignal::Changed(change) => Session::changed(&emitter, change).await?,
+            SessionSignal::Ended(document) => Session::ended(&emitter, &document).await?,
+        }
+    }
+    Ok(())
+}
+
+/// The session object.
+#[derive(Debug)]
+pub struct Session {
+    served: Served,
+}
+
+#[interface(name = "org.changeover.Session1")]
+impl Session {
+    /// Registers for every change; answers the process's own name.
+    async fn register(&self) -> Result<String, Error> {
+        self.served.say(SessionEvent::Register).await;
+        Ok(self.served.process.to_string())
+    }
+
+    /// The vote on a change.
+    async fn vote(
+        &self,
+        change: u64,
+        accept: bool,
+        reason: &str,
+        reached: bool,
+    ) -> Result<(), Error> {
+        let reason = bounded(reason)?;
+        if !accept && reason.is_empty() {
+            return Err(Error::Invalid("a veto needs a reason".to_owned()));
+        }
+        let veto = if accept { String::new() } else { reason };
+        self.served
+            .say(SessionEvent::Vote {
+                change,
+                veto,
+                reached,
+            })
+            .await;
+        Ok(())
+    }
+
+    /// *Ready and waiting*, or why not.
+    async fn prepared(&self, change: u64, reason: &str) -> Result<(), Error> {
+        let reason = bounded(reason)?;
+        self.served
+            .say(SessionEvent::Prepared { change, reason })
+            .await;
+        Ok(())
+    }
+
+    /// *Done*, or why it asks to be restarted instead.
+    async fn done(&self, change: u64, restart: &str) -> Result<(), Error> {
+        let restart = bounded(restart)?;
+        self.served
+            .say(SessionEvent::Done { change, restart })
+            .await;
+        Ok(())
+    }
+
+    /// The question before anything is touched.
+    #[zbus(signal)]
+    async fn evaluate(
+        emitter: &SignalEmitter<'_>,
+        announcement: &str,
+        asked: &str,
+    ) -> zbus::Result<()>;
+
+    /// *Going to change*.
+    #[zbus(signal)]
+    async fn prepare(emitter: &SignalEmitter<'_>, announcement: &str) -> zbus::Result<()>;
+
+    /// The view has moved.
+    #[zbus(signal)]
+    async fn changed(emitter: &SignalEmitter<'_>, change: u64) -> zbus::Result<()>;
+
+    /// The end.
+    #[zbus(signal)]
+    async fn ended(emitter: &SignalEmitter<'_>, document: &str) -> zbus::Result<()>;
+}
+
+fn bounded(reason: &str) -> Result<String, Error> {
+    if reason.len() > LONGEST_REASON {
+        return Err(Error::Invalid(
+            "a reason has at most 1,000 bytes".to_owned(),
+        ));
+    }
+    Ok(reason.to_owned())
+}

@@ -1,0 +1,159 @@
+//! Across the daemon's own end: what is remembered of each process, and how a new daemon finds
+//! them again.
+//!
+//! A process is known again by its number and its start time; from then on by its descriptor. What
+//! cannot be found again is said so: sessions (`SELFMANAGE_FD`) are lost until the process is
+//! restarted, a message to a notification socket sent while no daemon ran is lost too, and how a
+//! process ended that was adopted nobody can tell.
+
+use model::process::Ready;
+use model::transition::{Tree, Wanted};
+use model::{ProcessName, Span};
+use serde::{Deserialize, Serialize};
+
+use super::supervised::{Supervised, Task, word};
+use super::{Engine, News};
+use crate::process::Exit;
+use crate::process::machine::{self, State, Why};
+use crate::sys::launch::notify_path;
+use crate::sys::logs::Log;
+use crate::sys::notify_socket::NotifySocket;
+use crate::sys::reap;
+use crate::sys::view::Moves;
+
+/// What is remembered of one process.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Remembered {
+    wanted: Wanted,
+    tree: Tree,
+    moves: Moves,
+    state: String,
+    /// Why it failed.
+    why: Option<String>,
+    since: String,
+    starts: u32,
+    invocation: String,
+    main: Option<Main>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Main {
+    pid: u32,
+    start_time: u64,
+}
+
+/// The file that remembers `name`.
+pub(super) fn file_name(name: &ProcessName) -> String {
+    format!("{name}.process")
+}
+
+impl Engine {
+    /// Remembers a process as it is now.
+    pub(super) fn save(&self, name: &ProcessName) {
+        let Some(process) = self.processes.get(name) else {
+            return;
+        };
+        let main = process.main.and_then(|pid| {
+            Some(Main {
+                pid,
+                start_time: reap::start_time(pid)?,
+            })
+        });
+        let why = process.why();
+        let remembered = Remembered {
+            wanted: process.wanted(),
+            tree: process.tree.clone(),
+            moves: process.moves,
+            state: word(&process.state).to_owned(),
+            why,
+            since: process.since.clone(),
+            starts: process.starts,
+            invocation: process.invocation.clone(),
+            main,
+        };
+        self.tools.files.save(&file_name(name), &remembered);
+    }
+
+    /// Finds what an earlier daemon left.
+    pub(super) fn adopt(&mut self) {
+        self.tree = self.tools.files.load("tree");
+        for remembered in self.tools.files.load_all::<Remembered>() {
+            self.adopt_one(remembered);
+        }
+    }
+
+    fn adopt_one(&mut self, remembered: Remembered) {
+        let name = remembered.wanted.spec.name.clone();
+        let mut process = Supervised::new(remembered.wanted, remembered.tree);
+        process.moves = remembered.moves;
+        process.since = remembered.since;
+        process.starts = remembered.starts;
+        process.invocation = remembered.invocation;
+        process.run = 1;
+        process.group = Some(self.tools.cgroups.group(&name, &process.invocation));
+        process.log = Log::open(&self.tools.places.run_dir, name.as_str()).ok();
+        let main = remembered
+            .main
+            .filter(|main| reap::start_time(main.pid) == Some(main.start_time));
+        process.state = match remembered.state.as_str() {
+            "ready" | "stopping" => State::Ready,
+            "starting" => State::Starting,
+            "waiting" => State::Waiting,
+            "done" => State::Done,
+            "failed" => State::Failed(Why::NotStarted(remembered.why.unwrap_or_default())),
+            _ => State::Stopped,
+        };
+        tracing::info!(process = %name, state = %remembered.state, alive = main.is_some(), "found again");
+        let was_up = matches!(process.state, State::Ready | State::Starting);
+        self.processes.insert(name.clone(), process);
+        if let Some(main) = &main {
+            self.follow(&name, main.pid);
+        }
+        match (was_up, main.is_some(), remembered.state.as_str()) {
+            (true, _, "stopping") => self.step(&name, machine::Event::Stop),
+            (true, true, "starting") => self.await_again(&name),
+            (true, false, _) => self.step(&name, machine::Event::Exited(Exit::Unknown)),
+            (_, _, "waiting") => self.step(&name, machine::Event::Due),
+            _ => self.listen_again(&name),
+        }
+    }
+
+    /// An adopted process that was not ready: its time begins anew.
+    fn await_again(&mut self, name: &ProcessName) {
+        self.listen_again(name);
+        let Some(process) = self.processes.get_mut(name) else {
+            return;
+        };
+        if let Span::Finite(limit) = process.spec.start_timeout {
+            process.armed += 1;
+            let event = super::Event::Due(name.clone(), process.armed);
+            let task = self.after(limit, event);
+            if let Some(process) = self.processes.get_mut(name) {
+                process.timer = Some(task);
+            }
+        }
+        self.step(name, machine::Event::Started);
+    }
+
+    fn listen_again(&mut self, name: &ProcessName) {
+        let event = self.news_of(name);
+        let handle = self.handle.clone();
+        let path = notify_path(&self.tools.places, name.as_str());
+        let Some(process) = self.processes.get_mut(name) else {
+            return;
+        };
+        if process.spec.ready != Ready::Notify || process.main.is_none() {
+            return;
+        }
+        match NotifySocket::bind(&path) {
+            Ok(socket) => process.tasks.push(Task::spawn(async move {
+                while let Ok(message) = socket.next().await {
+                    handle.send(event(News::Notified(message))).await;
+                }
+            })),
+            Err(error) => tracing::warn!(process = %name, %error, "cannot hear its notifications"),
+        }
+    }
+}

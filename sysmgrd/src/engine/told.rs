@@ -1,0 +1,386 @@
+//! Processes that handle a change themselves: their sessions, and their part in a transition.
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::change::Verdict;
+use model::report::Chain;
+use model::transition::Ended;
+use model::{ChangeId, ProcessName};
+use rustix::fs::{Mode, OFlags};
+use tokio::sync::mpsc;
+
+use super::supervised::Task;
+use super::transition::{Telling, is_self_managing};
+use super::{Engine, News};
+use crate::dbus::session;
+use crate::process::machine::{self, State};
+use crate::sys::view::Moves;
+use crate::sys::{clock, maps, reap};
+
+/// A process's session, as the engine holds it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) registered: bool,
+    outbox: mpsc::Sender<SessionSignal>,
+    /// The connection lives in this task.
+    _task: Task,
+}
+
+/// What a process says over its session.
+#[derive(Debug)]
+pub enum SessionEvent {
+    /// It wants to be told of changes.
+    Register,
+    /// Its vote on a change.
+    Vote {
+        /// The change.
+        change: u64,
+        /// Why not; empty: it accepts.
+        veto: String,
+        /// Whether it says that it is reached.
+        reached: bool,
+    },
+    /// *Ready and waiting*, or why not.
+    Prepared {
+        /// The change.
+        change: u64,
+        /// Why not; empty: it is ready.
+        reason: String,
+    },
+    /// *Done*, or why it wants to be restarted.
+    Done {
+        /// The change.
+        change: u64,
+        /// Why it wants to be restarted; empty: it is done.
+        restart: String,
+    },
+    /// It has closed its session.
+    Closed,
+}
+
+/// What a process is told over its session.
+#[derive(Debug, Clone)]
+pub enum SessionSignal {
+    /// The question: an announcement and its part in it.
+    Evaluate(String, String),
+    /// *Going to change*: an announcement.
+    Prepare(String),
+    /// The view has moved.
+    Changed(u64),
+    /// The end.
+    Ended(String),
+}
+
+impl Engine {
+    /// Serves the session of the run that begins.
+    pub(super) fn open_session(&mut self, name: &ProcessName, stream: UnixStream) {
+        let handle = self.handle.clone();
+        let Some(process) = self.processes.get_mut(name) else {
+            return;
+        };
+        let (outbox, signals) = mpsc::channel(64);
+        let served = session::serve(
+            stream,
+            session::Served {
+                process: name.clone(),
+                run: process.run,
+                handle,
+            },
+            signals,
+        );
+        let session = Session {
+            registered: false,
+            outbox,
+            _task: Task::spawn(served),
+        };
+        process.session = Some(session);
+    }
+
+    /// Tells a registered process something; whether it could be told.
+    pub(super) fn say(&self, name: &ProcessName, signal: SessionSignal) -> bool {
+        let process = self
+            .processes
+            .get(name)
+            .filter(|process| process.is_registered());
+        let session = process.and_then(|process| process.session.as_ref());
+        session.is_some_and(|session| session.outbox.try_send(signal).is_ok())
+    }
+
+    pub(super) fn registered(&self) -> Vec<ProcessName> {
+        let list = self
+            .processes
+            .values()
+            .filter(|process| process.is_registered());
+        list.map(|process| process.name().clone()).collect()
+    }
+
+    pub(super) fn session_event(&mut self, name: &ProcessName, run: u64, event: SessionEvent) {
+        let Some(process) = self
+            .processes
+            .get_mut(name)
+            .filter(|process| process.run == run)
+        else {
+            return;
+        };
+        match event {
+            SessionEvent::Register => {
+                if let Some(session) = &mut process.session {
+                    session.registered = true;
+                }
+                let status = process.status();
+                self.tell_all(super::Signal::ProcessChanged(status));
+            }
+            SessionEvent::Closed => {
+                process.session = None;
+                self.lost_session(name);
+            }
+            SessionEvent::Vote {
+                change,
+                veto,
+                reached,
+            } => {
+                self.voted(name, ChangeId(change), veto, reached);
+            }
+            SessionEvent::Prepared { change, reason } => {
+                self.prepared(name, ChangeId(change), reason);
+            }
+            SessionEvent::Done { change, restart } => {
+                self.said_done(name, ChangeId(change), &restart);
+            }
+        }
+    }
+
+    /// A change has ended: everybody who may have been told of it is told of that.
+    pub(super) fn end(&mut self, ended: &Ended) {
+        self.announcement = None;
+        if self.run.is_none() {
+            self.held.clear();
+        }
+        let Ok(document) = serde_json::to_string(ended) else {
+            return;
+        };
+        for name in self.registered() {
+            self.say(&name, SessionSignal::Ended(document.clone()));
+        }
+    }
+
+    /// A told process's step: its view is moved, then it is told.
+    pub(super) fn tell(&mut self, name: &ProcessName) {
+        let Some(run) = &mut self.run else { return };
+        let (tree, Some(part)) = (run.tree.clone(), run.parts.get_mut(name)) else {
+            return;
+        };
+        let Some(process) = self.processes.get(name).filter(|process| process.is_up()) else {
+            // It does not run: started, it sees the new files anyway.
+            return self.restart_told(name, "did not run");
+        };
+        let unregistered = is_self_managing(process) && !process.is_registered();
+        let reached = part.told.as_ref().is_some_and(|told| told.reached);
+        let Some(main) = process.main.filter(|_| process.state == State::Ready) else {
+            return self.restart_told(name, "was not ready");
+        };
+        if unregistered && reached {
+            return self.restart_told(name, "has not registered");
+        }
+        part.telling = Telling::Moving;
+        part.told_at = Some(clock::now());
+        let (old, moves) = (process.tree.clone(), process.moves);
+        let (views, places) = (self.views.clone(), Arc::clone(&self.tools.places));
+        let (handle, event) = (self.handle.clone(), self.news_of(name));
+        tokio::spawn(async move {
+            let work = move || {
+                if old == tree {
+                    return Ok(());
+                }
+                let view = views.get(&tree, &places)?;
+                let namespace = namespace_of(main)?;
+                view.receive(&namespace, &old, moves)
+                    .map_err(|error| Chain(&error).to_string())
+            };
+            let moved = tokio::task::spawn_blocking(work).await;
+            let moved = moved.unwrap_or_else(|error| Err(error.to_string()));
+            handle.send(event(News::Moved(moved))).await;
+        });
+    }
+
+    pub(super) fn moved(&mut self, name: &ProcessName, moved: Result<(), String>) {
+        if self.telling(name) != Some(Telling::Moving) {
+            return;
+        }
+        if let Err(why) = moved {
+            return self.restart_told(name, &format!("its view could not be moved: {why}"));
+        }
+        let Some(run) = &mut self.run else { return };
+        let Some(process) = self.processes.get_mut(name) else {
+            return;
+        };
+        if process.tree != run.tree {
+            process.tree = run.tree.clone();
+            process.moves = Moves::Some;
+        }
+        let told = run.parts.get(name).and_then(|part| part.told.clone());
+        if let Some(told) = &told {
+            process.spec = Arc::new(told.wanted.spec.clone());
+            process.package = told.wanted.package.clone();
+        }
+        let change = run.change.unwrap_or_default();
+        self.save(name);
+        let heard = self.say(name, SessionSignal::Changed(change.0));
+        let holds_up = told.as_ref().is_some_and(|told| told.reached) && heard;
+        if !holds_up {
+            return self.told_done(name);
+        }
+        self.set_telling(name, Telling::Awaiting);
+        let timeout = Duration::from_millis(told.map(|told| told.timeout_ms).unwrap_or_default());
+        let event = self.news_of(name)(News::DoneDue(change.0));
+        let task = self.after(timeout, event);
+        if let Some(process) = self.processes.get_mut(name) {
+            process.tasks.push(task);
+        }
+    }
+
+    fn said_done(&mut self, name: &ProcessName, change: ChangeId, restart: &str) {
+        let running = self.run.as_ref().and_then(|run| run.change);
+        if running != Some(change) || self.telling(name) != Some(Telling::Awaiting) {
+            return;
+        }
+        if !restart.is_empty() {
+            return self.restart_told(name, &format!("asked for a restart: {restart}"));
+        }
+        self.set_telling(name, Telling::Checking);
+        let old = self.old_files();
+        let pids = self
+            .processes
+            .get(name)
+            .map(super::Supervised::members)
+            .unwrap_or_default();
+        let (handle, event) = (self.handle.clone(), self.news_of(name));
+        tokio::spawn(async move {
+            let work = move || {
+                let files = pids.into_iter().flat_map(maps::of);
+                let left = files.filter(|file| old.contains(&(file.dev, file.inode)));
+                left.map(|file| file.path).collect::<Vec<String>>()
+            };
+            let left = tokio::task::spawn_blocking(work).await.unwrap_or_default();
+            handle.send(event(News::Checked(left))).await;
+        });
+    }
+
+    /// It said *done*; its own word is checked against what it maps.
+    pub(super) fn checked(&mut self, name: &ProcessName, left: &[String]) {
+        if self.telling(name) != Some(Telling::Checking) {
+            return;
+        }
+        match left.first() {
+            Some(path) => self.restart_told(name, &format!("said done but still maps {path}")),
+            None => self.told_done(name),
+        }
+    }
+
+    pub(super) fn done_due(&mut self, name: &ProcessName, change: u64) {
+        let Some(run) = &self.run else { return };
+        let part = run.parts.get(name);
+        if run.change.unwrap_or_default().0 != change
+            || self.telling(name) != Some(Telling::Awaiting)
+        {
+            return;
+        }
+        let timeout = part
+            .and_then(|part| part.told.as_ref())
+            .map(|told| told.timeout_ms);
+        let why = format!("no done within {} ms", timeout.unwrap_or_default());
+        self.restart_told(name, &why);
+    }
+
+    /// The session of a process that a question or a step waits for has gone.
+    fn lost_session(&mut self, name: &ProcessName) {
+        self.note_end_for_question(name);
+        if self.telling(name) == Some(Telling::Awaiting) {
+            self.restart_told(name, "closed its session before it said done");
+        }
+    }
+
+    fn told_done(&mut self, name: &ProcessName) {
+        self.set_telling(name, Telling::No);
+        if let Some(part) = self.run.as_mut().and_then(|run| run.parts.get_mut(name)) {
+            part.done_at = Some(clock::now());
+        }
+        self.done(name, None, format!("{name} is done"));
+    }
+
+    /// It is stopped and started instead, and the report says why.
+    fn restart_told(&mut self, name: &ProcessName, why: &str) {
+        let Some(part) = self.run.as_mut().and_then(|run| run.parts.get_mut(name)) else {
+            return;
+        };
+        part.verdict = Verdict::Restart;
+        part.detail = Some(why.to_owned());
+        part.telling = Telling::Stopping;
+        if self.processes.contains_key(name) {
+            self.step(name, machine::Event::Stop);
+        }
+        self.advance_restart(name);
+    }
+
+    /// A told process came into another state: it is being restarted, or it fell.
+    pub(super) fn advance_telling(&mut self, name: &ProcessName, state: &State) {
+        match (self.telling(name), state) {
+            (Some(Telling::Stopping), _) => self.advance_restart(name),
+            (Some(Telling::Starting), State::Ready | State::Done) => {
+                self.done(name, None, format!("{name} is ready"));
+            }
+            (Some(Telling::Starting), State::Failed(why)) => {
+                self.done(name, Some(why.to_string()), format!("{name} {why}"));
+            }
+            (
+                Some(Telling::Moving | Telling::Awaiting | Telling::Checking),
+                State::Failed(_) | State::Done | State::Stopped,
+            ) => {
+                self.restart_told(name, "ended while it was being told");
+            }
+            _ => {}
+        }
+    }
+
+    fn advance_restart(&mut self, name: &ProcessName) {
+        let down = match self.processes.get(name).map(|process| &process.state) {
+            None | Some(State::Stopped) => true,
+            Some(State::Failed(why)) => {
+                let why = why.to_string();
+                return self.done(name, Some(why.clone()), format!("{name} {why}"));
+            }
+            Some(_) => false,
+        };
+        if down && self.telling(name) == Some(Telling::Stopping) {
+            self.set_telling(name, Telling::Starting);
+            self.start_wanted(name);
+        }
+    }
+
+    fn telling(&self, name: &ProcessName) -> Option<Telling> {
+        self.run.as_ref()?.parts.get(name).map(|part| part.telling)
+    }
+
+    fn set_telling(&mut self, name: &ProcessName, telling: Telling) {
+        if let Some(part) = self.run.as_mut().and_then(|run| run.parts.get_mut(name)) {
+            part.telling = telling;
+        }
+    }
+}
+
+/// The mount namespace of a process that is certainly the one with this number.
+fn namespace_of(pid: u32) -> Result<std::os::fd::OwnedFd, String> {
+    let fail =
+        |error: &dyn std::fmt::Display| format!("its mount namespace cannot be held: {error}");
+    let pidfd = reap::open(pid).map_err(|error| fail(&error))?;
+    let path = format!("/proc/{pid}/ns/mnt");
+    let namespace = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let namespace = namespace.map_err(|error| fail(&error))?;
+    // Still alive, so the path was its own.
+    if !reap::is_alive(&pidfd) {
+        return Err(fail(&"it has ended"));
+    }
+    Ok(namespace)
+}

@@ -1,0 +1,543 @@
+//! A transition: the lists become steps, the steps are taken as their order allows, and the answer
+//! says what became of every process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use model::bus::Error;
+use model::change::{ProcessOutcome, Progress, Verdict, Veto};
+use model::process::Kind;
+use model::transition::{Told, Transition, TransitionReport, Tree, Wanted};
+use model::{ChangeId, ProcessName};
+use resolve::steps::{Member, StepKind, graph};
+
+use super::supervised::Supervised;
+use super::{Engine, Event, Reply, Signal, answer, unknown};
+use crate::graph::Walk;
+use crate::process::machine::{self, State};
+use crate::sys::clock;
+use crate::sys::logs::Log;
+use crate::sys::maps;
+
+/// How many of its last lines a failure quotes.
+const QUOTED: usize = 10;
+
+/// A transition on its way.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(super) change: Option<ChangeId>,
+    pub(super) tree: Tree,
+    walk: Walk,
+    pub(super) parts: BTreeMap<ProcessName, Part>,
+    /// The step that each process is in.
+    active: BTreeMap<ProcessName, usize>,
+    reply: Reply<TransitionReport>,
+}
+
+/// One process's part in a transition.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(super) verdict: Verdict,
+    /// What is to run; absent: it is to be stopped and forgotten.
+    pub(super) wanted: Option<Wanted>,
+    pub(super) told: Option<Told>,
+    pub(super) telling: Telling,
+    pub(super) told_at: Option<Instant>,
+    pub(super) done_at: Option<Instant>,
+    pub(super) detail: Option<String>,
+    pub(super) failed: Option<String>,
+}
+
+/// Where a told process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// Not begun, or over.
+    No,
+    /// Its view is being moved.
+    Moving,
+    /// It was told, and holds the change up until it says *done*.
+    Awaiting,
+    /// It said *done*; what it maps is looked at.
+    Checking,
+    /// It is being stopped, to be started again.
+    Stopping,
+    /// It is being started again.
+    Starting,
+}
+
+impl Part {
+    fn new(verdict: Verdict, wanted: Option<Wanted>) -> Self {
+        Self {
+            verdict,
+            wanted,
+            told: None,
+            telling: Telling::No,
+            told_at: None,
+            done_at: None,
+            detail: None,
+            failed: None,
+        }
+    }
+}
+
+impl Engine {
+    /// Begins a transition; the reply comes when the machine is stable.
+    pub(super) fn transition(&mut self, wanted: Transition, reply: Reply<TransitionReport>) {
+        let mut parts = BTreeMap::new();
+        for one in wanted.new {
+            parts.insert(one.spec.name.clone(), Part::new(Verdict::Start, Some(one)));
+        }
+        for one in wanted.changed.into_iter().chain(wanted.dependent) {
+            parts.insert(
+                one.spec.name.clone(),
+                Part::new(Verdict::Restart, Some(one)),
+            );
+        }
+        for one in wanted.told {
+            let mut part = Part::new(Verdict::Notify, Some(one.wanted.clone()));
+            let name = one.wanted.spec.name.clone();
+            part.told = Some(one);
+            parts.insert(name, part);
+        }
+        for name in wanted.obsolete {
+            parts.insert(name, Part::new(Verdict::Stop, None));
+        }
+        self.plan(Some(wanted.change), wanted.tree, parts, reply);
+    }
+
+    /// Stops and starts processes, in order, in the newest generation.
+    pub(super) fn restart(&mut self, names: &[ProcessName], reply: Reply<TransitionReport>) {
+        let mut parts = BTreeMap::new();
+        for name in names {
+            let Some(process) = self.processes.get_mut(name) else {
+                return answer(reply, Err(unknown(name)));
+            };
+            process.history.forget();
+            parts.insert(
+                name.clone(),
+                Part::new(Verdict::Restart, Some(process.wanted())),
+            );
+        }
+        let Some(tree) = self.tree.clone() else {
+            let why = "no generation is active yet: activate a package first";
+            return answer(reply, Err(Error::Invalid(why.to_owned())));
+        };
+        self.plan(None, tree, parts, reply);
+    }
+
+    /// Stops everything, in order.
+    pub(super) fn stop_all(&mut self, reply: Reply<()>) {
+        let names: Vec<ProcessName> = self.processes.keys().cloned().collect();
+        let parts = names
+            .into_iter()
+            .map(|name| (name, Part::new(Verdict::Stop, None)))
+            .collect();
+        let root = std::path::PathBuf::from("/");
+        let none = Tree {
+            generation: model::Generation(0),
+            root,
+        };
+        let tree = self.tree.clone().unwrap_or(none);
+        let (inner, done) = tokio::sync::oneshot::channel();
+        self.plan(None, tree, parts, inner);
+        tokio::spawn(async move {
+            let result = done
+                .await
+                .unwrap_or_else(|_| Ok(TransitionReport::default()));
+            answer(reply, result.map(drop));
+        });
+    }
+
+    fn plan(
+        &mut self,
+        change: Option<ChangeId>,
+        tree: Tree,
+        parts: BTreeMap<ProcessName, Part>,
+        reply: Reply<TransitionReport>,
+    ) {
+        if let Some(run) = &self.run {
+            let what = run
+                .change
+                .map_or_else(|| "a restart".to_owned(), |id| format!("change {id}"));
+            return answer(
+                reply,
+                Err(Error::Busy(format!("{what} is being carried out"))),
+            );
+        }
+        let members = self.members_of(&parts, &tree);
+        let walk = match graph(&members) {
+            Ok(graph) => Walk::new(graph),
+            Err(cycle) => return answer(reply, Err(Error::Invalid(cycle.to_string()))),
+        };
+        let starts = parts.values().any(|part| part.wanted.is_some());
+        let run = Run {
+            change,
+            tree: tree.clone(),
+            walk,
+            parts,
+            active: BTreeMap::new(),
+            reply,
+        };
+        if !starts {
+            return self.begin(run);
+        }
+        // The view first: a tree that cannot be shown must not cost a process.
+        let (views, places) = (self.views.clone(), Arc::clone(&self.tools.places));
+        let handle = self.handle.clone();
+        tokio::spawn(async move {
+            let made = tokio::task::spawn_blocking(move || views.get(&tree, &places).map(drop));
+            let made = made.await.unwrap_or_else(|error| Err(error.to_string()));
+            handle.send(Event::TreeReady(Box::new(run), made)).await;
+        });
+    }
+
+    pub(super) fn tree_ready(&mut self, run: Run, made: Result<(), String>) {
+        match made {
+            Err(why) => answer(run.reply, Err(Error::Failed(why))),
+            Ok(()) if self.run.is_some() => {
+                answer(
+                    run.reply,
+                    Err(Error::Busy("another change was faster".to_owned())),
+                );
+            }
+            Ok(()) => {
+                self.tree = Some(run.tree.clone());
+                self.tools.files.save("tree", &run.tree);
+                self.begin(run);
+            }
+        }
+    }
+
+    /// What each process does, and every other process, so that none hides the order around it.
+    fn members_of(&self, parts: &BTreeMap<ProcessName, Part>, tree: &Tree) -> Vec<Member> {
+        let taking_part = parts.iter().map(|(name, part)| {
+            let known = self.processes.get(name);
+            let up = known.is_some_and(Supervised::is_up);
+            let there = |wanted| known.is_some_and(|process| process.is_there(wanted, tree));
+            let after = match (&part.wanted, known) {
+                (Some(wanted), _) => wanted.spec.after.clone(),
+                (None, Some(process)) => process.spec.after.clone(),
+                (None, None) => Vec::new(),
+            };
+            let (stop, start, tell) = match part.verdict {
+                Verdict::Notify => (false, false, true),
+                Verdict::Stop => (true, false, false),
+                // A transition that is asked for twice finds what it has done the first time.
+                Verdict::Start => match &part.wanted {
+                    Some(wanted) if there(wanted) => (false, true, false),
+                    Some(_) | None => (up, true, false),
+                },
+                Verdict::Restart | Verdict::Ask | Verdict::None => (true, true, false),
+            };
+            Member {
+                name: name.clone(),
+                after,
+                stop,
+                start,
+                tell,
+            }
+        });
+        let others = self
+            .processes
+            .values()
+            .filter(|process| !parts.contains_key(process.name()));
+        let others = others.map(|process| Member {
+            name: process.name().clone(),
+            after: process.spec.after.clone(),
+            stop: false,
+            start: false,
+            tell: false,
+        });
+        taking_part.chain(others).collect()
+    }
+
+    fn begin(&mut self, run: Run) {
+        self.held = run.parts.keys().cloned().collect();
+        let first = run.walk.first();
+        self.run = Some(run);
+        for number in first {
+            self.take(number);
+        }
+        self.finish_if_done();
+    }
+
+    /// Begins a step.
+    fn take(&mut self, number: usize) {
+        let Some(run) = &mut self.run else { return };
+        let Some(step) = run.walk.step(number).cloned() else {
+            return;
+        };
+        run.active.insert(step.process.clone(), number);
+        let name = step.process;
+        match step.kind {
+            StepKind::Stop => {
+                self.progress(format!("stopping {name}"));
+                self.step(&name, machine::Event::Stop);
+            }
+            StepKind::Start => {
+                self.progress(format!("starting {name}"));
+                self.start_wanted(&name);
+            }
+            StepKind::Tell => {
+                self.progress(format!("telling {name}"));
+                self.tell(&name);
+            }
+        }
+        self.advance(&name);
+    }
+
+    /// Starts a process as its part says.
+    pub(super) fn start_wanted(&mut self, name: &ProcessName) {
+        let Some(run) = &self.run else { return };
+        let Some(wanted) = run.parts.get(name).and_then(|part| part.wanted.clone()) else {
+            return;
+        };
+        let tree = run.tree.clone();
+        match self.processes.get_mut(name) {
+            Some(process) if process.is_there(&wanted, &tree) => return,
+            Some(process) => {
+                if process.spec.sockets != wanted.spec.sockets {
+                    process.listen.clear();
+                }
+                process.spec = Arc::new(wanted.spec);
+                process.package = wanted.package;
+                process.tree = tree;
+                process.history.forget();
+            }
+            None => drop(
+                self.processes
+                    .insert(name.clone(), Supervised::new(wanted, tree)),
+            ),
+        }
+        self.step(name, machine::Event::Start);
+    }
+
+    /// Looks whether the step that `name` is in is done.
+    pub(super) fn advance(&mut self, name: &ProcessName) {
+        let Some(run) = &mut self.run else { return };
+        let Some(number) = run.active.get(name).copied() else {
+            return;
+        };
+        let kind = run.walk.step(number).map(|step| step.kind);
+        let state = self
+            .processes
+            .get(name)
+            .map(|process| process.state.clone());
+        let failure = match (kind, state) {
+            (Some(StepKind::Stop), None | Some(State::Stopped))
+            | (Some(StepKind::Start), Some(State::Ready | State::Done)) => None,
+            (Some(StepKind::Stop | StepKind::Start), Some(State::Failed(why))) => {
+                Some(why.to_string())
+            }
+            (Some(StepKind::Tell), Some(state)) => return self.advance_telling(name, &state),
+            _ => return,
+        };
+        let what = match (&failure, kind) {
+            (Some(why), _) => format!("{name} {why}"),
+            (None, Some(StepKind::Stop)) => format!("{name} has stopped"),
+            (None, _) => format!("{name} is ready"),
+        };
+        self.done(name, failure, what);
+    }
+
+    /// Notes that the step of `name` is done, and takes those that waited for it.
+    pub(super) fn done(&mut self, name: &ProcessName, failure: Option<String>, what: String) {
+        let Some(run) = &mut self.run else { return };
+        let Some(number) = run.active.remove(name) else {
+            return;
+        };
+        if let (Some(part), Some(why)) = (run.parts.get_mut(name), failure) {
+            part.failed = Some(why);
+        }
+        let next = run.walk.done(number);
+        self.progress(what);
+        for number in next {
+            self.take(number);
+        }
+        self.finish_if_done();
+    }
+
+    fn progress(&self, what: String) {
+        let count = self.run.as_ref().map(|run| run.walk.count());
+        let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let count = count.map(|(done, all)| (number(done), number(all)));
+        self.tell_all(Signal::Progress(Progress {
+            phase: "process".to_owned(),
+            what,
+            count,
+        }));
+    }
+
+    fn finish_if_done(&mut self) {
+        if let Some(run) = self.run.take_if(|run| run.walk.is_finished()) {
+            self.finish(run);
+        }
+    }
+
+    fn finish(&mut self, run: Run) {
+        self.held.clear();
+        let mut report = TransitionReport::default();
+        let mut quotes = Vec::new();
+        for (name, part) in &run.parts {
+            let process = self.processes.get(name);
+            let failed = part.failed.clone().or_else(|| fallen(part, process));
+            if let Some(reason) = failed {
+                quotes.push((name.clone(), reason, process.and_then(|p| p.log.clone())));
+            }
+            report.processes.push(outcome(name, part, process));
+        }
+        let looked_at = self.to_look_at(&run);
+        for name in run
+            .parts
+            .iter()
+            .filter(|(_, part)| part.wanted.is_none())
+            .map(|(name, _)| name)
+        {
+            self.forget(name);
+        }
+        self.drop_views();
+        let reply = run.reply;
+        tokio::spawn(async move {
+            for (process, reason, log) in quotes {
+                let reason = format!("{reason}{}", quote(log).await);
+                report.failed.push(Veto { process, reason });
+            }
+            let looked = tokio::task::spawn_blocking(move || looked_at.look()).await;
+            for (name, left) in looked.unwrap_or_default() {
+                let outcome = report
+                    .processes
+                    .iter_mut()
+                    .find(|outcome| outcome.name == name);
+                if let Some(outcome) = outcome {
+                    outcome.detail = Some(format!("still maps {left} of the old generation"));
+                }
+            }
+            answer(reply, Ok(report));
+        });
+    }
+
+    /// What the proof after a transition looks at.
+    fn to_look_at(&self, run: &Run) -> LookAt {
+        let old = self.old_files();
+        let part = |name| {
+            run.parts
+                .get(name)
+                .is_some_and(|part| part.wanted.is_some())
+        };
+        let groups = self
+            .processes
+            .values()
+            .filter(|process| !old.is_empty() && part(process.name()));
+        let groups = groups
+            .map(|process| (process.name().clone(), process.members()))
+            .collect();
+        LookAt { old, groups }
+    }
+
+    /// Devices and inodes that the running change replaces.
+    pub(super) fn old_files(&self) -> BTreeSet<(u64, u64)> {
+        let files = self
+            .announcement
+            .iter()
+            .flat_map(|announcement| &announcement.files);
+        files
+            .filter(|file| file.old != file.new)
+            .filter_map(|file| file.old)
+            .collect()
+    }
+
+    fn forget(&mut self, name: &ProcessName) {
+        if self
+            .processes
+            .get(name)
+            .is_none_or(|process| !process.is_up())
+        {
+            if let Some(log) = self.processes.remove(name).and_then(|process| process.log) {
+                log.remove();
+            }
+            self.tools.files.forget(&super::handover::file_name(name));
+        }
+    }
+
+    fn drop_views(&self) {
+        let used = self
+            .processes
+            .values()
+            .map(|process| process.tree.generation);
+        let used = used
+            .chain(self.tree.iter().map(|tree| tree.generation))
+            .collect();
+        self.views.keep(&used);
+    }
+}
+
+/// Files that must not be mapped any more, and who might.
+struct LookAt {
+    old: BTreeSet<(u64, u64)>,
+    groups: Vec<(ProcessName, Vec<u32>)>,
+}
+
+impl LookAt {
+    fn look(self) -> Vec<(ProcessName, String)> {
+        let mut found = Vec::new();
+        for (name, pids) in self.groups {
+            let mut files = pids.into_iter().flat_map(maps::of);
+            if let Some(file) = files.find(|file| self.old.contains(&(file.dev, file.inode))) {
+                found.push((name, file.path));
+            }
+        }
+        found
+    }
+}
+
+/// Why a process is not where its part wanted it, though its step was done.
+fn fallen(part: &Part, process: Option<&Supervised>) -> Option<String> {
+    part.wanted.as_ref()?;
+    match process.map(|process| &process.state) {
+        Some(State::Failed(why)) => Some(format!("{why} after it was ready")),
+        Some(State::Stopped) | None if part.verdict != Verdict::Notify => {
+            Some("does not run".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn outcome(name: &ProcessName, part: &Part, process: Option<&Supervised>) -> ProcessOutcome {
+    let times = process.map(|process| process.times).unwrap_or_default();
+    let told = part.verdict == Verdict::Notify;
+    let started = matches!(part.verdict, Verdict::Start | Verdict::Restart);
+    let down_ms = if part.verdict == Verdict::Restart {
+        clock::millis(times.stop, times.start)
+    } else {
+        0
+    };
+    let ready_ms = match (told, started) {
+        (true, _) => clock::millis(part.told_at, part.done_at),
+        (false, true) => clock::millis(times.start, times.ready),
+        (false, false) => 0,
+    };
+    let detail = part.failed.clone().or_else(|| part.detail.clone());
+    ProcessOutcome {
+        name: name.clone(),
+        verdict: part.verdict,
+        down_ms,
+        ready_ms,
+        detail,
+    }
+}
+
+async fn quote(log: Option<Log>) -> String {
+    let Some(log) = log else { return String::new() };
+    log.flush().await;
+    let lines = log.last(QUOTED);
+    if lines.is_empty() {
+        return "; it wrote nothing".to_owned();
+    }
+    format!("; its last lines:\n{}", lines.join("\n"))
+}
+
+/// Whether a process that is told can be: a Simple one only sees its files move.
+pub(super) fn is_self_managing(process: &Supervised) -> bool {
+    process.spec.kind == Kind::SelfManaging
+}

@@ -1,0 +1,68 @@
+//! Members of a process where no control group can be had: this daemon's descendants that carry
+//! the process's invocation id. The daemon is a subreaper, so whoever is orphaned stays below it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// `main` with everything below it, and every descendant of this daemon with this invocation id.
+pub fn of(main: Option<u32>, invocation: &str) -> Vec<u32> {
+    let children = children();
+    let mut found = BTreeSet::new();
+    if let Some(main) = main.filter(|main| is_alive(*main)) {
+        found.insert(main);
+        below(main, &children, &mut found);
+    }
+    let mut all = BTreeSet::new();
+    below(std::process::id(), &children, &mut all);
+    let mark = format!("INVOCATION_ID={invocation}");
+    found.extend(all.into_iter().filter(|pid| carries(*pid, mark.as_bytes())));
+    found.into_iter().collect()
+}
+
+fn below(root: u32, children: &BTreeMap<u32, Vec<u32>>, found: &mut BTreeSet<u32>) {
+    let mut open = vec![root];
+    while let Some(pid) = open.pop() {
+        for child in children.get(&pid).into_iter().flatten() {
+            if found.insert(*child) {
+                open.push(*child);
+            }
+        }
+    }
+}
+
+/// Living processes by their parent.
+fn children() -> BTreeMap<u32, Vec<u32>> {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let Ok(entries) = fs_err::read_dir("/proc") else {
+        return children;
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    for pid in pids {
+        if let Some((state, parent)) = state_and_parent(pid)
+            && !matches!(state, 'Z' | 'X')
+        {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    children
+}
+
+fn is_alive(pid: u32) -> bool {
+    state_and_parent(pid).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
+}
+
+fn state_and_parent(pid: u32) -> Option<(char, u32)> {
+    let text = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let (_, rest) = text.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+fn carries(pid: u32, mark: &[u8]) -> bool {
+    let environ = fs_err::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environ
+        .split(|byte| *byte == 0)
+        .any(|variable| variable == mark)
+}
