@@ -149,7 +149,12 @@ mod tests {
 
     #[test]
     fn a_change_that_went_well_says_what_it_cost_each_process() {
-        assert_snapshot!(report(&ended(Outcome::Done), Look::plain(80)), @"");
+        assert_snapshot!(report(&ended(Outcome::Done), Look::plain(80)), @r"
+        done: change 7, generation 3 runs
+          restart  nginx   down 12 ms, ready after 1.3 s
+          notify   router  changed over in 1.3 s, kept running
+          stop     old
+        ");
     }
 
     #[test]
@@ -160,7 +165,10 @@ mod tests {
             process: "router".parse().unwrap(),
             reason: "a call is running".into(),
         }];
-        assert_snapshot!(report(&veto, Look::plain(80)), @"");
+        assert_snapshot!(report(&veto, Look::plain(80)), @r"
+        vetoed: change 7, nothing was touched
+          ! router objects: a call is running
+        ");
     }
 
     #[test]
@@ -168,6 +176,12 @@ mod tests {
         let mut back = ended(Outcome::RolledBack);
         back.detail = Some("nginx was not ready within 90 s\nlast line: bind() failed".into());
         back.processes = vec![touched("nginx", Verdict::Restart, Some("started twice"))];
-        assert_snapshot!(report(&back, Look::plain(80)), @"");
+        assert_snapshot!(report(&back, Look::plain(80)), @r"
+        rolled back: change 7 failed, generation 3 runs again
+          nginx was not ready within 90 s
+          last line: bind() failed
+          restart  nginx  down 12 ms, ready after 1.3 s
+                   started twice
+        ");
     }
 }

@@ -223,7 +223,11 @@ mod tests {
             process("nginx", Some(4711), "ready"),
             process("redis-server", None, "failed"),
         ];
-        assert_snapshot!(ps(&all, now(), Look::plain(100)), @"");
+        assert_snapshot!(ps(&all, now(), Look::plain(100)), @r"
+        PROCESS        PID  STATE   GEN    FOR  RESTARTS  PACKAGE       STATUS
+        nginx         4711  ready     2  2 min         1  nginx
+        redis-server     -  failed    2  2 min         1  redis-server  exit status 1
+        ");
     }
 
     #[test]
@@ -240,7 +244,12 @@ mod tests {
             package("libssl3=3.0.20", false),
             package("libssl3=3.0.22", true),
         ];
-        assert_snapshot!(list(&all, Look::plain(100)), @"");
+        assert_snapshot!(list(&all, Look::plain(100)), @r"
+          PACKAGE  VERSION     SIZE  SUMMARY
+        ○ libssl3  3.0.20   5.7 MiB  Secure Sockets Layer toolkit
+        ● libssl3  3.0.22   5.7 MiB  Secure Sockets Layer toolkit
+        2 packages, 1 active
+        ");
     }
 
     #[test]
@@ -259,6 +268,19 @@ mod tests {
             },
             ..StatusReport::default()
         };
-        assert_snapshot!(status(&report, now(), Look::plain(80)), @"");
+        assert_snapshot!(status(&report, now(), Look::plain(80)), @r"
+        generation 2 runs, and is what the next boot runs
+        ✗ nginx needs libssl.so.3, which no package brings
+
+        1 process, 1 up
+          PROCESS   PID  STATE  GEN    FOR  RESTARTS  PACKAGE  STATUS
+          nginx    4711  ready    2  2 min         1  nginx
+
+        2 active packages
+          nginx=1.22, libc6=2.36
+
+        Store
+          2 packages, 1234 objects, 47 MiB
+        ");
     }
 }

@@ -376,7 +376,37 @@ mod tests {
 
     #[test]
     fn a_plan_shows_who_is_reached_and_why() {
-        assert_snapshot!(plan(&update_of_libssl(), Look::plain(72)), @"");
+        assert_snapshot!(plan(&update_of_libssl(), Look::plain(72)), @r"
+        Software set
+          ~ libssl3  3.0.20 → 3.0.22
+          + new      2
+          - old      1
+
+        Files
+          2 libraries changed, 2 rebuilt (same substance: what runs is kept)
+          1 other file changed
+
+        Processes
+          restart  nginx   libssl.so.3 changed ← /usr/sbin/nginx needs it
+                           libcrypto.so.3 changed ← libssl.so.3 needs it
+                           ← /usr/sbin/nginx needs it
+                           and in 1 more way (--json shows all)
+          notify   router  libssl.so.3 changed ← plugin tls.so needs it
+                           ← router opens it
+                           self-managing: told, and handles it without a restart
+          stop     old     old leaves the set
+          none     memcached
+
+        Order
+          1  ask router
+          2  stop old, stop nginx
+          3  start nginx, move router
+
+        Disk
+          6.2 MiB to write
+
+        warning: router can reach a dlopen that nobody annotated
+        ");
     }
 
     #[test]
@@ -391,7 +421,13 @@ mod tests {
             ..PlanReport::default()
         };
         assert!(!does_something(&report));
-        assert_snapshot!(plan(&report, Look::plain(72)), @"");
+        assert_snapshot!(plan(&report, Look::plain(72)), @r"
+        Software set
+          stays as it is (1 package)
+
+        Processes
+          none     nginx
+        ");
     }
 
     #[test]
@@ -408,6 +444,16 @@ mod tests {
             }],
             ..PlanReport::default()
         };
-        assert_snapshot!(plan(&report, Look::plain(72)), @"");
+        assert_snapshot!(plan(&report, Look::plain(72)), @r"
+        Software set
+          + nginx  1
+
+        Processes
+          none
+
+        Unmet: this cannot be activated
+          ✗ /usr/sbin/nginx needs libssl.so.3 (OPENSSL_3.0.0)
+            try: pkgtool activate libssl3=3.0.22
+        ");
     }
 }

@@ -129,7 +129,13 @@ mod tests {
             }),
             ..WhyReport::default()
         };
-        assert_snapshot!(why(&report, Look::plain(80)), @"");
+        assert_snapshot!(why(&report, Look::plain(80)), @r"
+        nginx (simple, from nginx=1.22)
+          can load or run 1 file:
+          /usr/lib/libssl.so.3  libssl3=3.0.22
+              libssl.so.3 ← /usr/sbin/nginx needs it
+          unsure: /usr/sbin/nginx calls dlopen, and nobody said what it opens
+        ");
     }
 
     #[test]
@@ -148,6 +154,10 @@ mod tests {
             }),
             ..WhyReport::default()
         };
-        assert_snapshot!(why(&report, Look::plain(80)), @"");
+        assert_snapshot!(why(&report, Look::plain(80)), @r"
+        /usr/lib/libssl.so.3 (from libssl3=3.0.22)
+          base=1 has it too, and loses it
+          nginx  libssl.so.3 ← /usr/sbin/nginx needs it
+        ");
     }
 }
