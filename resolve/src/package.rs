@@ -1,5 +1,6 @@
 //! A package as the decisions see it, and what a node is.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use model::change::PackageRef;
@@ -7,14 +8,25 @@ use model::manifest::{Node, RegularFile, RequiresWhen};
 use model::requirement::Requirement;
 use model::{Manifest, PackageId, PackagePath};
 
-/// One exact package with its manifest.
+/// One exact package with its manifest. Cheap to clone: sets are copied and edited often.
 #[derive(Debug, Clone)]
-pub struct Package {
+pub struct Package(Arc<Parts>);
+
+/// What a [`Package`] gives access to.
+#[derive(Debug)]
+pub struct Parts {
     /// Its identity.
     pub id: PackageId,
     /// What it says of itself.
     pub manifest: Arc<Manifest>,
-    apis: Arc<Apis>,
+    apis: Apis,
+}
+
+impl Deref for Package {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// The APIs that a package's files declare, gathered once: sets are asked for them often.
@@ -50,8 +62,8 @@ impl Eq for Package {}
 impl Package {
     /// The package of this identity.
     pub fn new(id: PackageId, manifest: Arc<Manifest>) -> Self {
-        let apis = Arc::new(Apis::of(&manifest));
-        Self { id, manifest, apis }
+        let apis = Apis::of(&manifest);
+        Self(Arc::new(Parts { id, manifest, apis }))
     }
 
     /// The APIs that its files provide, by declaration.

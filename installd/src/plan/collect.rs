@@ -52,24 +52,46 @@ pub fn collect(holdings: &Holdings, keep: usize) -> Garbage {
             || holdings.inhabited.contains(generation)
             || holdings.held.contains(generation)
     };
-    let recent: BTreeSet<Generation> =
-        holdings.generations.keys().rev().take(keep).copied().collect();
+    let recent: BTreeSet<Generation> = holdings
+        .generations
+        .keys()
+        .rev()
+        .take(keep)
+        .copied()
+        .collect();
     let (kept, gone): (Vec<Generation>, Vec<Generation>) = (holdings.generations.keys())
         .copied()
         .partition(|generation| needed(generation) || recent.contains(generation));
     let packages_of = |generations: &[Generation]| -> BTreeSet<&PackageId> {
-        let contents = generations.iter().filter_map(|one| holdings.generations.get(one));
+        let contents = generations
+            .iter()
+            .filter_map(|one| holdings.generations.get(one));
         contents.flat_map(|contents| &contents.packages).collect()
     };
     let (used, once) = (packages_of(&kept), packages_of(&gone));
-    let packages = holdings.packages.keys().filter(|id| once.contains(id) && !used.contains(id));
-    Garbage { packages: packages.cloned().collect(), generations: gone }
+    let packages = holdings
+        .packages
+        .keys()
+        .filter(|id| once.contains(id) && !used.contains(id));
+    Garbage {
+        packages: packages.cloned().collect(),
+        generations: gone,
+    }
 }
 
 /// The objects that stay when `garbage` is gone; every other object in the store may go.
 pub fn live_objects(holdings: &Holdings, garbage: &Garbage) -> BTreeSet<Digest> {
-    let generations = holdings.generations.iter().filter(|(n, _)| !garbage.generations.contains(n));
-    let packages = holdings.packages.iter().filter(|(id, _)| !garbage.packages.contains(id));
+    let generations = holdings
+        .generations
+        .iter()
+        .filter(|(n, _)| !garbage.generations.contains(n));
+    let packages = holdings
+        .packages
+        .iter()
+        .filter(|(id, _)| !garbage.packages.contains(id));
     let of_generations = generations.flat_map(|(_, contents)| &contents.objects);
-    of_generations.chain(packages.flat_map(|(_, objects)| objects)).copied().collect()
+    of_generations
+        .chain(packages.flat_map(|(_, objects)| objects))
+        .copied()
+        .collect()
 }

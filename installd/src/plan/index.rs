@@ -1,10 +1,19 @@
-//! The active set, ready to be planned against.
+//! The active set, ready to be planned against: built once per generation.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use model::{Digest, PackagePath};
-use resolve::loader::Rules;
-use resolve::{Characteristics, Package};
+use model::manifest::{FileEntry, Node};
+use model::process::ProcessSpec;
+use model::{Digest, PackageName, PackagePath, ProcessName};
+use resolve::deps::Answers;
+use resolve::loader::{Rules, View, follow};
+use resolve::select::{Place, is_chosen};
+use resolve::{Characteristics, Package, order};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::graph::{Builder, Graph, facts};
+use super::program::{Program, ProgramOf};
 
 /// What an index is built from.
 #[derive(Debug, Clone, Default)]
@@ -23,16 +32,241 @@ pub struct Active {
 #[derive(Debug)]
 pub struct ActiveIndex {
     active: Active,
+    pub(super) order: Vec<Package>,
+    /// By name the package's place in `order`.
+    pub(super) position: FxHashMap<PackageName, u32>,
+    /// For each package of `order` those that must stand behind it.
+    pub(super) edges: Vec<Vec<usize>>,
+    /// The reverse of `edges`.
+    pub(super) dependents: Vec<Vec<u32>>,
+    /// Packages with a requirement that a name may answer.
+    pub(super) requirers: FxHashMap<PackageName, Vec<u32>>,
+    /// Packages that consume an API.
+    pub(super) consumers: FxHashMap<String, Vec<u32>>,
+    pub(super) tree: ActiveTree,
+    pub(super) graph: Graph,
+    pub(super) processes: BTreeMap<ProcessName, Exported>,
+}
+
+/// The winners of all paths, and the losers.
+#[derive(Debug, Default)]
+pub(super) struct ActiveTree {
+    packages: Vec<Package>,
+    winners: FxHashMap<Box<str>, Place>,
+    /// Every package's entry for paths that several have, the winner included.
+    pub(super) shared: FxHashMap<Box<str>, Vec<Place>>,
+    /// Every directory that something stands in.
+    pub(super) directories: FxHashSet<Box<str>>,
+    /// Sonames of all libraries, wherever they stand.
+    pub(super) sonames: FxHashSet<Box<str>>,
+}
+
+/// A process that the set exports.
+#[derive(Debug, Clone)]
+pub(super) struct Exported {
+    pub(super) package: PackageName,
+    pub(super) spec: Arc<ProcessSpec>,
+    pub(super) program: Program,
+}
+
+impl ActiveTree {
+    fn compose(order: &[Package], node: &Characteristics) -> Self {
+        let mut tree = Self {
+            packages: order.to_vec(),
+            ..Self::default()
+        };
+        for (package, one) in (0..).zip(order) {
+            for (file, entry) in (0..).zip(&one.manifest.files) {
+                if is_chosen(entry, node) {
+                    tree.put(&entry.path, Place { package, file });
+                }
+            }
+        }
+        tree
+    }
+
+    fn put(&mut self, path: &PackagePath, place: Place) {
+        self.note(path, place);
+        let first = *self.winners.entry(path.as_str().into()).or_insert(place);
+        if first != place {
+            let all = self
+                .shared
+                .entry(path.as_str().into())
+                .or_insert_with(|| vec![first]);
+            all.push(place);
+        }
+    }
+
+    fn note(&mut self, path: &PackagePath, place: Place) {
+        let mut above = path.as_str();
+        while let Some((parent, _)) = above.rsplit_once('/') {
+            if parent.is_empty() || !self.directories.insert(parent.into()) {
+                break;
+            }
+            above = parent;
+        }
+        let soname = facts(self.at(place).1).and_then(|facts| facts.soname.clone());
+        self.sonames.extend(soname.map(String::into_boxed_str));
+    }
+
+    pub(super) fn place(&self, path: &str) -> Option<Place> {
+        self.winners.get(path).copied()
+    }
+
+    pub(super) fn at(&self, place: Place) -> (&Package, &FileEntry) {
+        let package = &self.packages[place.package as usize];
+        (package, &package.manifest.files[place.file as usize])
+    }
+
+    /// Every path with what stands there, in no order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&Package, &FileEntry)> {
+        self.winners.values().map(|place| self.at(*place))
+    }
+}
+
+impl View for ActiveTree {
+    fn entry(&self, path: &str) -> Option<&FileEntry> {
+        self.place(path).map(|place| self.at(place).1)
+    }
 }
 
 impl ActiveIndex {
     /// Composes the tree and resolves every library need in it.
     pub fn build(active: Active) -> Self {
-        Self { active }
+        let manifests: Vec<_> = active.list.iter().map(|one| &*one.manifest).collect();
+        let answers = Answers::of(&manifests);
+        let of_list = active
+            .list
+            .iter()
+            .map(|one| order::edges_of(one, &answers, &active.node));
+        let of_list: Vec<Vec<usize>> = of_list.collect();
+        let arranged = order::arrange(&of_list);
+        let order: Vec<Package> = arranged.iter().map(|&i| active.list[i].clone()).collect();
+        let mut place = vec![0; arranged.len()];
+        arranged
+            .iter()
+            .enumerate()
+            .for_each(|(to, &from)| place[from] = to);
+        let moved = |edges: &Vec<usize>| edges.iter().map(|&to| place[to]).collect();
+        let edges: Vec<Vec<usize>> = arranged.iter().map(|&i| moved(&of_list[i])).collect();
+        let mut dependents = vec![Vec::new(); edges.len()];
+        for (from, to) in (0..).zip(&edges) {
+            to.iter().for_each(|&to| dependents[to].push(from));
+        }
+        let position = (0..)
+            .zip(&order)
+            .map(|(i, one)| (one.id.name.clone(), i))
+            .collect();
+        let tree = ActiveTree::compose(&order, &active.node);
+        let (graph, processes) = resolve_all(&tree, &order, &active.rules);
+        let (requirers, consumers) = who_asks(&order, &active.node);
+        Self {
+            active,
+            order,
+            position,
+            edges,
+            dependents,
+            requirers,
+            consumers,
+            tree,
+            graph,
+            processes,
+        }
     }
 
     /// What it was built from.
     pub fn active(&self) -> &Active {
         &self.active
     }
+
+    /// The packages in the order that holds: the first that has a path wins it.
+    pub fn order(&self) -> &[Package] {
+        &self.order
+    }
+
+    /// What stands at a path, and the package that won it.
+    pub fn lookup(&self, path: &str) -> Option<(&Package, &FileEntry)> {
+        self.tree.place(path).map(|place| self.tree.at(place))
+    }
+
+    /// The object that stands for a regular file of the tree.
+    pub fn object(&self, entry: &FileEntry) -> Option<Digest> {
+        match &entry.node {
+            Node::File(file) => Some(
+                self.active
+                    .kept
+                    .get(&entry.path)
+                    .copied()
+                    .unwrap_or(file.digest),
+            ),
+            Node::Link { .. } | Node::Directory => None,
+        }
+    }
+
+    /// The processes that the set exports, by name, each with its package.
+    pub fn processes(&self) -> impl Iterator<Item = (&PackageName, &Arc<ProcessSpec>)> {
+        self.processes.values().map(|one| (&one.package, &one.spec))
+    }
+}
+
+fn resolve_all(
+    tree: &ActiveTree,
+    order: &[Package],
+    rules: &Rules,
+) -> (Graph, BTreeMap<ProcessName, Exported>) {
+    let mut builder = Builder::new(tree, rules, None);
+    let elf = tree.entries().filter_map(|(_, entry)| match &entry.node {
+        Node::File(file) => file.elf.as_deref().map(|_| entry.path.as_str()),
+        Node::Link { .. } | Node::Directory => None,
+    });
+    let mut paths: Vec<&str> = elf.collect();
+    // Numbers do not depend on the hash table's order: equal sets give equal plans.
+    paths.sort_unstable();
+    for path in &paths {
+        builder.node(path, 0);
+    }
+    let mut processes = BTreeMap::new();
+    for package in order {
+        for spec in &package.manifest.processes {
+            processes
+                .entry(spec.name.clone())
+                .or_insert_with(|| Exported {
+                    package: package.id.name.clone(),
+                    program: ProgramOf::new(&mut builder).find(spec),
+                    spec: Arc::new(spec.clone()),
+                });
+        }
+    }
+    builder.resolve();
+    let declared = order.iter().flat_map(|one| &one.manifest.dlopen);
+    let leads_to_elf = |entry: &FileEntry| {
+        matches!(entry.node, Node::Link { .. })
+            && follow(tree, entry.path.as_str())
+                .is_some_and(|end| tree.entry(&end).and_then(facts).is_some())
+    };
+    let links = tree.entries().map(|(_, entry)| entry).filter(|entry| leads_to_elf(entry));
+    paths.extend(links.map(|entry| entry.path.as_str()));
+    paths.sort_unstable();
+    builder.open(declared, &paths);
+    (builder.finish(), processes)
+}
+
+type Asking<K> = FxHashMap<K, Vec<u32>>;
+
+fn who_asks(order: &[Package], node: &Characteristics) -> (Asking<PackageName>, Asking<String>) {
+    let mut requirers: Asking<PackageName> = FxHashMap::default();
+    let mut consumers: Asking<String> = FxHashMap::default();
+    for (i, package) in (0..).zip(order) {
+        let upgraded = package.manifest.upgrades.iter();
+        for need in package.requirements(node).chain(upgraded) {
+            for one in need.alternatives() {
+                requirers.entry(one.name.clone()).or_default().push(i);
+            }
+        }
+        for (api, _) in package.consumed_apis() {
+            consumers.entry(api.clone()).or_default().push(i);
+        }
+    }
+    requirers.values_mut().for_each(Vec::dedup);
+    (requirers, consumers)
 }

@@ -15,18 +15,39 @@
 //! The index of the active set is kept between requests, so that a plan costs what differs and
 //! what that reaches, not what is installed.
 
+mod asked;
 pub mod collect;
+mod diff;
+mod discrepancies;
+mod exports;
+mod graph;
+mod impact;
 mod index;
+mod order;
+mod pattern;
+mod program;
+mod reach;
+mod set;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::change::{PlanReport, Request, Verdict};
-use model::manifest::FileEntry;
+use model::change::{FileChanges, PlanReport, Request, SetChange, Unmet, Verdict};
+use model::manifest::{FileEntry, Node};
 use model::process::ProcessSpec;
 use model::{Digest, Generation, PackageId, PackageName, PackagePath, ProcessName};
 use resolve::Package;
 use resolve::deps::Shelf;
+use rustc_hash::FxHashSet;
+
+use diff::{Difference, NewTree};
+use exports::NewExports;
+use graph::Builder;
+use impact::Impact;
+use reach::{NewGraph, Reached};
+use set::NewSet;
 
 pub use index::{Active, ActiveIndex};
 
@@ -147,14 +168,158 @@ pub struct ProcessPlan {
 ///
 /// A request that cannot be met is planned as far as it goes, with `report.unmet` saying why.
 pub fn plan(world: &World, request: &Request) -> Plan {
-    let _unused = (world, request);
-    Plan::default()
+    let index = &*world.index;
+    let set = set::new_set(world, request);
+    let tree = NewTree::new(index, &set);
+    let (graph, exports) = new_graph(&tree, &set);
+    let reached = Reached::new(&tree, &graph);
+    let asked = asked::asked(&tree, &set);
+    let impact = Impact {
+        world,
+        tree: &tree,
+        graph: &graph,
+        reached: &reached,
+        exports: &exports,
+        asked,
+    };
+    let (shown, processes) = impact.verdicts();
+    let mut report = PlanReport { processes: shown, ..PlanReport::default() };
+    report.set = SetChange { before: names(&index.order), after: names(&set.order) };
+    describe_files(&tree, &mut report);
+    discover_lacks(&Found { tree: &tree, graph: &graph, set: &set, exports: &exports }, &mut report);
+    match order::order(&processes) {
+        Ok(order) => report.order = order,
+        Err(circle) => report.unmet.push(circle),
+    }
+    let changes: Vec<PathChange> = tree.differences.iter().map(|one| change(&tree, one)).collect();
+    Plan {
+        report,
+        entering: set.entering().map(|(_, one)| one.clone()).collect(),
+        is_empty: set.list == index.active().list && changes.is_empty(),
+        kept: kept(&tree),
+        changes,
+        processes,
+        list: set.list,
+        order: set.order,
+        leaving: set.leaving,
+        brought: set.brought,
+    }
+}
+
+fn names(packages: &[Package]) -> Vec<String> {
+    packages.iter().map(|one| one.id.name_version()).collect()
+}
+
+fn new_graph<'a>(tree: &'a NewTree<'a>, set: &NewSet) -> (NewGraph<'a>, NewExports) {
+    let index = tree.index;
+    let mut builder = Builder::new(tree, &index.active().rules, Some(&index.graph));
+    let again = reach::resolve_again(tree, &mut builder);
+    let exports = NewExports::new(tree, set, &mut builder);
+    let added = builder.finish_continued();
+    (NewGraph { before: &index.graph, again, added }, exports)
+}
+
+fn describe_files(tree: &NewTree<'_>, report: &mut PlanReport) {
+    let mut objects = FxHashSet::default();
+    for one in &tree.differences {
+        let path = || one.path.clone();
+        let library = diff::concerns_library(tree, one);
+        put(&mut report.files, one.how, path());
+        if library {
+            put(&mut report.libraries, one.how, path());
+        }
+        if let (None, Some((_, entry))) = (one.keeps, one.new)
+            && let Node::File(file) = &entry.node
+            && objects.insert(file.digest)
+        {
+            report.bytes.store += file.size;
+        }
+    }
+}
+
+fn put(changes: &mut FileChanges, how: How, path: PackagePath) {
+    let list = match how {
+        How::Added => &mut changes.added,
+        How::Changed => &mut changes.changed,
+        How::Removed => &mut changes.removed,
+        How::Rebuilt => &mut changes.rebuilt,
+    };
+    list.push(path);
+}
+
+/// What the checks of a new set look at.
+struct Found<'a> {
+    tree: &'a NewTree<'a>,
+    graph: &'a NewGraph<'a>,
+    set: &'a NewSet,
+    exports: &'a NewExports,
+}
+
+fn discover_lacks(found: &Found<'_>, report: &mut PlanReport) {
+    let Found { tree, graph, set, exports } = found;
+    let (libraries, warnings) = discrepancies::libraries(tree, graph);
+    // A library that a package asks for in vain is told once, not for each of its files again.
+    let told = |one: &Unmet| set.unmet.iter().any(|known| known.needs == one.needs);
+    report.unmet = set.unmet.clone();
+    report.unmet.extend(libraries.into_iter().filter(|one| !told(one)));
+    report.unmet.extend(discrepancies::architectures(tree, set));
+    report.unmet.extend(discrepancies::conflicts(tree));
+    report.unmet.extend(exports.unmet.iter().cloned());
+    report.warnings = set.warnings.clone();
+    report.warnings.extend(warnings);
+    report.warnings.extend(discrepancies::on_faith(tree, graph, set, exports));
+}
+
+fn change(tree: &NewTree<'_>, one: &Difference<'_>) -> PathChange {
+    let selected = |(package, entry): (&Package, &FileEntry), object| Selected {
+        package: package.id.clone(),
+        entry: entry.clone(),
+        object,
+    };
+    PathChange {
+        path: one.path.clone(),
+        how: one.how,
+        old: one.old.map(|old| selected(old, tree.index.object(old.1))),
+        new: one.new.map(|new| selected(new, one.keeps.or_else(|| own_object(new.1)))),
+        library: diff::concerns_library(tree, one),
+    }
+}
+
+fn own_object(entry: &FileEntry) -> Option<Digest> {
+    match &entry.node {
+        Node::File(file) => Some(file.digest),
+        Node::Link { .. } | Node::Directory => None,
+    }
+}
+
+fn kept(tree: &NewTree<'_>) -> BTreeMap<PackagePath, Digest> {
+    let mut kept = tree.index.active().kept.clone();
+    for one in &tree.differences {
+        match one.keeps {
+            Some(object) => kept.insert(one.path.clone(), object),
+            None => kept.remove(one.path),
+        };
+    }
+    kept
 }
 
 impl Plan {
     /// The whole new tree, sorted by path: what a generation is made of.
     pub fn tree(&self, world: &World) -> Vec<Selected> {
-        let _unused = world;
-        Vec::new()
+        let composed = resolve::select::compose(&self.order, &world.index.active().node);
+        let entries = composed.entries();
+        let select = |(package, entry): (&Package, &FileEntry)| Selected {
+            package: package.id.clone(),
+            object: self.kept.get(&entry.path).copied().or_else(|| own_object(entry)),
+            entry: entry.clone(),
+        };
+        entries.into_iter().map(select).collect()
+    }
+
+    /// What the index of the new generation is built from.
+    pub fn active(&self, world: &World) -> Active {
+        let Active { node, rules, .. } = world.index.active();
+        let (list, kept) = (self.list.clone(), self.kept.clone());
+        Active { list, kept, node: node.clone(), rules: rules.clone() }
     }
 }

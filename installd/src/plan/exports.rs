@@ -1,0 +1,100 @@
+//! The processes of the new set, each with its program in the new tree.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::ProcessName;
+use model::change::Unmet;
+use model::process::ProcessSpec;
+use resolve::{Package, order};
+use rustc_hash::FxHashSet;
+
+use super::diff::NewTree;
+use super::graph::Builder;
+use super::index::Exported;
+use super::program::{Program, ProgramOf};
+use super::set::NewSet;
+
+/// The processes of the new set that are not exactly as in the active one.
+#[derive(Debug, Default)]
+pub(super) struct NewExports {
+    /// Processes whose exporter or program may differ; `None`: no longer exported.
+    pub(super) differ: BTreeMap<ProcessName, Option<Exported>>,
+    pub(super) unmet: Vec<Unmet>,
+}
+
+impl NewExports {
+    pub(super) fn new<'a>(
+        tree: &'a NewTree<'a>,
+        set: &NewSet,
+        builder: &mut Builder<'a, NewTree<'a>>,
+    ) -> Self {
+        let mut exports = Self::default();
+        let entering = set.entering().map(|(_, one)| one);
+        let moving = entering.chain(&set.leaving).flat_map(|one| &one.manifest.processes);
+        let names: FxHashSet<&ProcessName> = moving.map(|spec| &spec.name).collect();
+        exports.differ = names.iter().map(|name| ((*name).clone(), None)).collect();
+        if !names.is_empty() {
+            exports.gather(tree, set, builder, &names);
+        }
+        for (name, old) in &tree.index.processes {
+            if !names.contains(name) && may_differ(tree, &old.program) {
+                let program = ProgramOf::new(builder).find(&old.spec);
+                exports.check(&old.spec, &program);
+                exports.differ.insert(name.clone(), Some(Exported { program, ..old.clone() }));
+            }
+        }
+        exports
+    }
+
+    fn gather<'a>(
+        &mut self,
+        tree: &'a NewTree<'a>,
+        set: &NewSet,
+        builder: &mut Builder<'a, NewTree<'a>>,
+        names: &FxHashSet<&ProcessName>,
+    ) {
+        for package in &set.order {
+            for spec in package.manifest.processes.iter().filter(|one| names.contains(&one.name)) {
+                if let Some(Some(first)) = self.differ.get(&spec.name) {
+                    let first = set.order.iter().find(|one| one.id.name == first.package);
+                    self.unmet.extend(first.and_then(|first| twice(first, package, spec)));
+                    continue;
+                }
+                let program = ProgramOf::new(builder).find(spec);
+                self.check(spec, &program);
+                // An equal declaration stays the same one, so that it is compared in no time.
+                let old = tree.index.processes.get(&spec.name).filter(|old| *old.spec == *spec);
+                let spec = old.map_or_else(|| Arc::new(spec.clone()), |old| Arc::clone(&old.spec));
+                let name = spec.name.clone();
+                let exported = Exported { package: package.id.name.clone(), spec, program };
+                self.differ.insert(name, Some(exported));
+            }
+        }
+    }
+
+    fn check(&mut self, spec: &ProcessSpec, program: &Program) {
+        if let Some((needs, hint)) = program.lacks.clone() {
+            self.unmet.push(Unmet { by: format!("process {}", spec.name), needs, hint });
+        }
+    }
+}
+
+/// Whether a staying process's program may be another one in the new tree.
+fn may_differ(tree: &NewTree<'_>, program: &Program) -> bool {
+    let paths = program.files.iter().chain([&program.exec]);
+    tree.is_rearranged() || paths.into_iter().any(|path| tree.difference(path).is_some())
+}
+
+/// Two packages that export one process name; an upgrade may, for the package that it upgrades.
+fn twice(first: &Package, second: &Package, spec: &ProcessSpec) -> Option<Unmet> {
+    if order::upgrades(&first.manifest, &second.manifest) {
+        return None;
+    }
+    let (first, second) = (first.id.name_version(), second.id.name_version());
+    Some(Unmet {
+        by: format!("process {}", spec.name),
+        needs: format!("one package that exports it, but {first} and {second} do"),
+        hint: "leave one of them out, or rename the process in one".to_owned(),
+    })
+}

@@ -1,0 +1,264 @@
+//! One verdict per process, with the reason chains from the cause to the process.
+
+use std::sync::Arc;
+
+use model::change::{ProcessImpact, Verdict};
+use model::process::{Kind, ProcessSpec};
+use model::{PackageName, ProcessName};
+use resolve::loader::View;
+use rustc_hash::FxHashMap;
+
+use super::diff::{Difference, NewTree, is_equal};
+use super::exports::NewExports;
+use super::graph::facts;
+use super::index::Exported;
+use super::program::Program;
+use super::reach::{NewGraph, Reached, replacement};
+use super::{How, ProcessPlan, World, pattern};
+
+/// Chains that a process is shown with.
+const MAX_CHAINS: usize = 3;
+
+type Chain = Vec<String>;
+
+/// What verdicts are made from.
+pub(super) struct Impact<'a> {
+    pub(super) world: &'a World,
+    pub(super) tree: &'a NewTree<'a>,
+    pub(super) graph: &'a NewGraph<'a>,
+    pub(super) reached: &'a Reached,
+    pub(super) exports: &'a NewExports,
+    /// By package why its processes are asked though nothing reaches them.
+    pub(super) asked: FxHashMap<PackageName, Chain>,
+}
+
+/// What reaches one process.
+#[derive(Default)]
+struct Reasons {
+    direct: Vec<Chain>,
+    libraries: Vec<Chain>,
+    files: Vec<Chain>,
+}
+
+impl Impact<'_> {
+    /// The verdicts of all processes of either set, sorted by name: as they are shown, and as they
+    /// are carried out.
+    pub(super) fn verdicts(&self) -> (Vec<ProcessImpact>, Vec<ProcessPlan>) {
+        let mapped: FxHashMap<&ProcessName, &[String]> =
+            self.world.running.iter().map(|one| (&one.name, &one.mapped[..])).collect();
+        let gone = self.gone_libraries();
+        let old = &self.world.index.processes;
+        let brand_new = self.exports.differ.iter().filter(|(name, _)| !old.contains_key(*name));
+        let mut verdicts: Vec<(ProcessImpact, ProcessPlan)> = Vec::with_capacity(old.len());
+        for (name, new) in brand_new {
+            verdicts.extend(new.as_ref().map(|new| started(name, new, &self.tree_text(new))));
+        }
+        for (name, before) in old {
+            let after = self.exports.differ.get(name).map_or(Some(before), Option::as_ref);
+            verdicts.push(match after {
+                None => stopped(name, before),
+                Some(after) => {
+                    let mapped = mapped.get(name).copied().unwrap_or_default();
+                    let reasons = self.reasons(before, after, mapped, &gone);
+                    self.verdict(before, after, reasons)
+                }
+            });
+        }
+        verdicts.sort_unstable_by(|a, b| a.0.name.cmp(&b.0.name));
+        verdicts.into_iter().unzip()
+    }
+
+    fn tree_text(&self, new: &Exported) -> String {
+        let package = self.world.index.position.contains_key(&new.package);
+        let word = if package { "changes" } else { "enters" };
+        format!("{} {word}", new.package)
+    }
+
+    /// Changed files by path, for those that processes may have mapped.
+    fn gone_libraries(&self) -> FxHashMap<&str, &'static str> {
+        let differences = self.tree.differences.iter();
+        let elf = differences.filter(|one| one.old.is_some_and(|(_, e)| facts(e).is_some()));
+        elf.filter_map(|one| match one.how {
+            How::Changed => Some((one.path.as_str(), "changed")),
+            How::Removed if replacement(self.tree, one).is_none() => {
+                Some((one.path.as_str(), "removed"))
+            }
+            How::Removed | How::Added | How::Rebuilt => None,
+        })
+        .collect()
+    }
+
+    fn reasons(
+        &self,
+        before: &Exported,
+        after: &Exported,
+        mapped: &[String],
+        gone: &FxHashMap<&str, &'static str>,
+    ) -> Reasons {
+        let mut reasons = Reasons::default();
+        let name = &after.spec.name;
+        if !Arc::ptr_eq(&before.spec, &after.spec) && before.spec != after.spec {
+            let fields = differing_fields(&before.spec, &after.spec);
+            reasons.direct.push(vec![format!("the declaration of {name} changed: {fields}")]);
+        }
+        reasons.direct.extend(self.program_chain(before, after));
+        for root in &before.program.roots {
+            if !self.reached.is_reached(*root) {
+                continue;
+            }
+            for mut chain in self.reached.chains(*root, self.graph) {
+                // Its own program's change stands there already, as direct.
+                if chain.len() > 1 {
+                    chain.extend(run_by(&after.program, name));
+                    reasons.libraries.push(chain);
+                }
+            }
+        }
+        if reasons.libraries.is_empty() && !gone.is_empty() {
+            for path in mapped {
+                if let Some(word) = gone.get(path.as_str()) {
+                    let chain = vec![format!("{path} {word}"), format!("{name} has {path} mapped")];
+                    reasons.libraries.push(chain);
+                }
+            }
+        }
+        for wanted in &after.spec.uses_files {
+            reasons.files.extend(self.used_file(name, wanted));
+        }
+        reasons
+    }
+
+    /// Why its own program is another one; the first file that differs says it.
+    fn program_chain(&self, before: &Exported, after: &Exported) -> Option<Chain> {
+        let (old, new) = (&before.program.files, &after.program.files);
+        let at = (0..old.len().max(new.len())).find(|&i| self.program_differs(old.get(i), new.get(i)))?;
+        let path = new.get(at).or_else(|| old.get(at))?;
+        let text = match self.tree.difference(path).map(|one| one.how) {
+            Some(How::Added) => format!("{path} added"),
+            Some(How::Removed) => format!("{path} removed"),
+            _ if old.get(at) == new.get(at) => format!("{path} changed"),
+            _ => format!("{path} takes the place of another program"),
+        };
+        let mut chain = vec![text];
+        chain.extend(new[..at.min(new.len())].iter().rev().map(|script| format!("{path} runs {script}")));
+        chain.push(format!("{} runs {}", after.spec.name, after.program.exec));
+        Some(chain)
+    }
+
+    fn program_differs(&self, old: Option<&String>, new: Option<&String>) -> bool {
+        let (Some(old), Some(new)) = (old, new) else { return true };
+        if old == new && self.tree.difference(old).is_none() {
+            return false;
+        }
+        match (self.tree.index.tree.entry(old), self.tree.entry(new)) {
+            (Some(before), Some(after)) => !is_equal(before, after),
+            _ => true,
+        }
+    }
+
+    fn used_file(&self, name: &ProcessName, wanted: &str) -> Option<Chain> {
+        let counts = |one: &&Difference<'_>| {
+            one.how != How::Rebuilt && pattern::matches(wanted, one.path.as_str())
+        };
+        let one = self.tree.differences.iter().find(counts)?;
+        let word = match one.how {
+            How::Added => "added",
+            How::Removed => "removed",
+            How::Changed | How::Rebuilt => "changed",
+        };
+        Some(vec![format!("{} {word}", one.path), format!("{name} uses {wanted}")])
+    }
+
+    fn verdict(
+        &self,
+        before: &Exported,
+        after: &Exported,
+        reasons: Reasons,
+    ) -> (ProcessImpact, ProcessPlan) {
+        let direct = !reasons.direct.is_empty();
+        let libraries = !reasons.libraries.is_empty();
+        let files = !reasons.files.is_empty();
+        let simple = after.spec.kind == Kind::Simple;
+        let asked = self.asked.get(&after.package);
+        let verdict = match (direct || libraries && simple, libraries || files) {
+            (true, _) => Verdict::Restart,
+            (false, true) => Verdict::Notify,
+            (false, false) if asked.is_some() => Verdict::Ask,
+            (false, false) => Verdict::None,
+        };
+        let mut because: Vec<Chain> = reasons.libraries;
+        because.extend(reasons.files);
+        because.sort_by_key(Vec::len);
+        because.splice(0..0, reasons.direct);
+        because.truncate(MAX_CHAINS);
+        if verdict == Verdict::Ask {
+            let exports = format!("{} exports {}", after.package, after.spec.name);
+            because.extend(asked.map(|chain| chain.iter().cloned().chain([exports]).collect()));
+        }
+        let plan = ProcessPlan {
+            name: after.spec.name.clone(),
+            verdict,
+            direct,
+            reached: direct || libraries || files,
+            old: Some((before.package.clone(), Arc::clone(&before.spec))),
+            new: Some((after.package.clone(), Arc::clone(&after.spec))),
+        };
+        (shown(&plan.name, after, verdict, because), plan)
+    }
+}
+
+fn shown(
+    name: &ProcessName,
+    exported: &Exported,
+    verdict: Verdict,
+    because: Vec<Chain>,
+) -> ProcessImpact {
+    let (package, kind) = (exported.package.clone(), exported.spec.kind);
+    ProcessImpact { name: name.clone(), package, kind, verdict, because }
+}
+
+fn started(name: &ProcessName, new: &Exported, cause: &str) -> (ProcessImpact, ProcessPlan) {
+    let because = vec![vec![cause.to_owned(), format!("{} exports {name}", new.package)]];
+    let plan = ProcessPlan {
+        name: name.clone(),
+        verdict: Verdict::Start,
+        direct: true,
+        reached: true,
+        old: None,
+        new: Some((new.package.clone(), Arc::clone(&new.spec))),
+    };
+    (shown(name, new, Verdict::Start, because), plan)
+}
+
+fn stopped(name: &ProcessName, old: &Exported) -> (ProcessImpact, ProcessPlan) {
+    let because = vec![vec![format!("no package exports {name} any more; {} did", old.package)]];
+    let plan = ProcessPlan {
+        name: name.clone(),
+        verdict: Verdict::Stop,
+        direct: true,
+        reached: true,
+        old: Some((old.package.clone(), Arc::clone(&old.spec))),
+        new: None,
+    };
+    (shown(name, old, Verdict::Stop, because), plan)
+}
+
+/// The last steps of a chain: from what the loader loads to the process.
+fn run_by(program: &Program, name: &ProcessName) -> Chain {
+    let pairs = program.files.windows(2).rev();
+    let mut steps: Chain = pairs
+        .filter_map(|pair| Some(format!("{} runs {}", pair.get(1)?, pair.first()?)))
+        .collect();
+    steps.push(format!("{name} runs {}", program.exec));
+    steps
+}
+
+/// The names of the fields in which two declarations differ.
+fn differing_fields(old: &ProcessSpec, new: &ProcessSpec) -> String {
+    let fields = |spec| serde_json::to_value(spec).ok().and_then(|value| value.as_object().cloned());
+    let (Some(old), Some(new)) = (fields(old), fields(new)) else { return String::new() };
+    let all = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key)));
+    let differing: Vec<&str> =
+        all.filter(|key| old.get(*key) != new.get(*key)).map(String::as_str).collect();
+    differing.join(", ")
+}
