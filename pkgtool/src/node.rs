@@ -190,9 +190,13 @@ fn explain_bus(error: zbus::Error, daemon: &str) -> CommandError {
         .unwrap_or_default()
     {
         "ServiceUnknown" | "NameHasNoOwner" => {
-            return CommandError::failed(format!("{daemon} is not running on this node"))
-                .hint(format!("systemctl start {daemon}"))
-                .hint("or try it on a private node: pkgtool sandbox");
+            let error = CommandError::failed(format!("{daemon} is not running on this node"));
+            return match log_in_sandbox(daemon) {
+                Some(log) => error.hint(format!("read why in {log}")),
+                None => error
+                    .hint(format!("systemctl start {daemon}"))
+                    .hint("or try it on a private node: pkgtool sandbox"),
+            };
         }
         "AccessDenied" | "AuthFailed" => {
             let text = format!("this bus does not let you speak with {daemon}");
@@ -201,10 +205,16 @@ fn explain_bus(error: zbus::Error, daemon: &str) -> CommandError {
         }
         "NoReply" | "Disconnected" => {
             return CommandError::failed(format!("{daemon} ended before it answered"))
-                .hint(format!("journalctl -u {daemon}, or its log in a sandbox"))
+                .hint(log_in_sandbox(daemon).unwrap_or_else(|| format!("journalctl -u {daemon}")))
                 .hint("pkgtool status and pkgtool history show what came of it");
         }
         _ => {}
     }
     CommandError::new(Kind::Failed, error).context(format!("the call to {daemon} failed"))
+}
+
+/// Where the daemon's log is when this runs in a sandbox.
+fn log_in_sandbox(daemon: &str) -> Option<String> {
+    let root = std::env::var("CHANGEOVER_ROOT").ok()?;
+    Some(format!("{root}/var/log/changeover/{daemon}.log"))
 }

@@ -84,6 +84,8 @@ pub struct Daemon {
     /// Its process, as its parent sees it.
     pub pid: i32,
     handle: OwnedFd,
+    /// Held as long as it runs: it may tell more than that it is ready.
+    notifications: UnixDatagram,
 }
 
 impl Daemon {
@@ -102,6 +104,9 @@ impl Daemon {
         command
             .args(which.arguments(layout))
             .env("NOTIFY_SOCKET", &address)
+            // Its log is a file, whatever started this pkgtool.
+            .env("NO_COLOR", "1")
+            .env_remove("JOURNAL_STREAM")
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -116,9 +121,13 @@ impl Daemon {
         let pid = i32::try_from(child.id())?;
         let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
             .with_context(|| format!("could not watch {}", which.name()))?;
-        let daemon = Self { which, pid, handle };
-        daemon.await_ready(&socket, layout, plan)?;
-        drop(fs_err::remove_file(&address));
+        let daemon = Self {
+            which,
+            pid,
+            handle,
+            notifications: socket,
+        };
+        daemon.await_ready(layout, plan)?;
         fs_err::write(
             layout.run().join(format!("{}.pid", which.name())),
             format!("{pid}\n"),
@@ -126,12 +135,8 @@ impl Daemon {
         Ok(daemon)
     }
 
-    fn await_ready(
-        &self,
-        socket: &UnixDatagram,
-        layout: &Layout,
-        plan: &Plan,
-    ) -> Result<(), CommandError> {
+    fn await_ready(&self, layout: &Layout, plan: &Plan) -> Result<(), CommandError> {
+        let socket = &self.notifications;
         let limit = PollTimeout::try_from(READY_LIMIT).unwrap_or(PollTimeout::MAX);
         let mut message = [0_u8; 4096];
         loop {
