@@ -13,7 +13,7 @@ use model::{ProcessName, Span};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal as Sig;
 
-use super::supervised::{Supervised, Task};
+use super::supervised::{Ear, Supervised, Task};
 use super::{Engine, Event, News, Signal, Tools};
 use crate::process::machine::{self, Action, Again, Commands, End, State, Then, Timer, Why};
 use crate::sys::cgroup::{Group, Join, send};
@@ -208,8 +208,6 @@ impl Engine {
     /// All that belongs to a start of the main program besides the program.
     fn prepare_main(&mut self, name: &ProcessName) -> Result<Pending, String> {
         let mut pending = self.pending(name, |process| process.spec.exec.clone())?;
-        let event = self.news_of(name);
-        let handle = self.handle.clone();
         let process = self.processes.get_mut(name).ok_or("it is gone")?;
         pending.own_view = process.spec.is_told();
         pending.main = true;
@@ -221,16 +219,12 @@ impl Engine {
             pending
                 .variables
                 .insert("NOTIFY_SOCKET".to_owned(), seen.display().to_string());
-            process
-                .tasks
-                .push(Task::spawn(listen(socket, handle.clone(), event)));
+            process.ear = Some(Ear::Messages(socket));
         } else if process.spec.ready == Ready::Descriptor {
             let (reader, writer) =
                 pipe_with(PipeFlags::CLOEXEC).map_err(|e| format!("no notification pipe: {e}"))?;
             pending.notification = Some(Arc::new(writer));
-            process
-                .tasks
-                .push(Task::spawn(await_newline(reader, handle.clone(), event)));
+            process.ear = Some(Ear::Newline(reader));
         }
         if process.spec.kind == Kind::SelfManaging {
             let pair = session_socket::pair().map_err(|e| format!("no session socket: {e}"))?;
@@ -362,8 +356,24 @@ impl Engine {
         process.times.start = Some(clock::now());
         process.listen = listen;
         self.watch(name, spawned);
+        self.hear(name);
         self.save(name);
         self.step(name, machine::Event::Started);
+    }
+
+    /// Listens to what the program says, from its start on: what it has said in the meantime waits
+    /// in the kernel, so nothing is heard before the engine knows the process.
+    fn hear(&mut self, name: &ProcessName) {
+        let (handle, event) = (self.handle.clone(), self.news_of(name));
+        let Some(process) = self.processes.get_mut(name) else {
+            return;
+        };
+        let task = match process.ear.take() {
+            Some(Ear::Messages(socket)) => Task::spawn(listen(socket, handle, event)),
+            Some(Ear::Newline(reader)) => Task::spawn(await_newline(reader, handle, event)),
+            None => return,
+        };
+        process.tasks.push(task);
     }
 
     /// A program that was being started when its run ended must not outlive it.

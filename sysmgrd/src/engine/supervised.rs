@@ -15,6 +15,7 @@ use crate::process::restart::History;
 use crate::sys::cgroup::Group;
 use crate::sys::clock;
 use crate::sys::logs::Log;
+use crate::sys::notify_socket::NotifySocket;
 use crate::sys::view::Moves;
 
 /// One supervised process.
@@ -49,8 +50,19 @@ pub(super) struct Supervised {
     pub(super) timer: Option<Task>,
     /// Whether somebody watches the group's end.
     pub(super) watched: bool,
+    /// How the program that is being started will say that it is ready.
+    pub(super) ear: Option<Ear>,
     /// What belongs to this run and ends with it: readers of sockets, watchers.
     pub(super) tasks: Vec<Task>,
+}
+
+/// What a program says that it is ready with.
+#[derive(Debug)]
+pub(super) enum Ear {
+    /// Messages to its notification socket.
+    Messages(NotifySocket),
+    /// A newline into the other end.
+    Newline(OwnedFd),
 }
 
 /// When the last stop and start were.
@@ -102,6 +114,7 @@ impl Supervised {
             armed: 0,
             timer: None,
             watched: false,
+            ear: None,
             tasks: Vec::new(),
         }
     }

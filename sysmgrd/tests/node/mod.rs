@@ -16,7 +16,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use model::bus::sysmgrd::ManagerProxy;
@@ -372,5 +372,3 @@ pub fn is_alive(pid: u32) -> bool {
     stat.rsplit_once(") ")
         .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
-
-pub type Shared<T> = Arc<T>;
