@@ -11,7 +11,9 @@
 
 mod bench;
 
-use bench::{App, Bench, cpp_with_thread_local, cpp_with_unique, plugin, versions, x};
+use bench::{
+    App, Bench, cpp_with_thread_local, cpp_with_unique, plugin, plugin_with_a_thread, versions, x,
+};
 use selfmanage::reload::{By, Decision, Obstacle, Outcome, prepare};
 use selfmanage::{Plugins, Reason};
 
@@ -197,6 +199,18 @@ rows! {
         std::thread::scope(|scope| {
             scope.spawn(|| assert_eq!(versions(&plugins, p), (2, 2))).join().unwrap();
         });
+    }
+
+    #[env()]
+    fn a_thread_local_of_a_thread_that_ends_while_the_plugin_is_closed_does_not_pin(bench) {
+        for (tree, version) in [("v1", 1), ("v2", 2)] {
+            bench.cpp(tree, "libx.so.1", &cpp_with_thread_local(version));
+            bench.cc(tree, "p.so", &plugin_with_a_thread(version), &["-l:libx.so.1"]);
+        }
+        let (mut plugins, p) = bench.start("v1", "/opt/p.so");
+        let outcome = bench.change("v1", "v2", &mut plugins, &mut App::default());
+        assert_eq!(outcome, Outcome::Reloaded(vec![p]));
+        assert_eq!(versions(&plugins, p), (2, 2));
     }
 
     #[env()]

@@ -37,6 +37,30 @@ pub(crate) fn cpp_with_unique(version: u32) -> String {
     )
 }
 
+/// A plugin whose own thread calls the library below it, and ends when the plugin is closed: by
+/// then the loader has already found the library in use.
+pub(crate) fn plugin_with_a_thread(version: u32) -> String {
+    let code = "#include <pthread.h>
+        #include <semaphore.h>
+        int x_version(void);
+        static int x; static pthread_t thread; static sem_t made, end;
+        static void *work(void *none) {
+            x = x_version(); sem_post(&made); sem_wait(&end); return none;
+        }
+        int p_version(void) {
+            if (!x) {
+                sem_init(&made, 0, 0); sem_init(&end, 0, 0);
+                pthread_create(&thread, 0, work, 0); sem_wait(&made);
+            }
+            return VERSION;
+        }
+        int p_x(void) { return x; }
+        __attribute__((destructor)) static void stop(void) {
+            if (x) { sem_post(&end); pthread_join(thread, 0); }
+        }";
+    code.replace("VERSION", &version.to_string())
+}
+
 /// A thread-local object with a destructor, made when `x_version` is first called in a thread.
 pub(crate) fn cpp_with_thread_local(version: u32) -> String {
     format!(
