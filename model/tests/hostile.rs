@@ -222,6 +222,57 @@ fn both_widths_and_both_byte_orders_are_read_alike() {
     );
 }
 
+/// Puts a number over the bytes at `at`.
+fn with(bytes: &[u8], at: usize, value: u8) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at] = value;
+    bytes
+}
+
+#[test]
+fn headers_count_though_no_segment_maps_them() {
+    // The loaded segment begins behind the headers: only the recipe itself brings them in.
+    let mut bare = little_library(true, false, 62);
+    let size = u8::try_from(bare.len() - 176).unwrap();
+    for (at, value) in [(8, 176), (16, 176), (32, size), (40, size)] {
+        bare[64 + at..64 + at + 8].copy_from_slice(&u64::from(value).to_le_bytes());
+    }
+    let sign = |bytes: &[u8]| elf::signature(bytes, Digest::of(bytes));
+    assert_ne!(
+        sign(&bare).as_bytes(),
+        Digest::of(&bare).as_bytes(),
+        "it is read as a library"
+    );
+    for (what, at, value) in [
+        ("system", 7, 3),
+        ("its version", 8, 1),
+        ("machine's flags", 0x30, 1),
+        ("entry", 0x18, 1),
+        ("a segment's flags", 64 + 4, 7),
+        ("a segment's size in memory", 64 + 42, 1),
+        ("a segment's alignment", 64 + 49, 32),
+        ("another segment's kind", 64 + 56, 4),
+    ] {
+        let changed = with(&bare, at, value);
+        assert_ne!(sign(&changed), sign(&bare), "{what} counts");
+        assert_ne!(
+            elf::explain(&bare, &changed).verdict,
+            elf::Verdict::Rebuilt,
+            "{what}"
+        );
+    }
+    for (what, at) in [
+        ("a physical address", 64 + 24),
+        ("where sections are", 0x28),
+    ] {
+        assert_eq!(
+            sign(&with(&bare, at, 9)),
+            sign(&bare),
+            "{what} does not count"
+        );
+    }
+}
+
 #[test]
 fn a_note_cannot_hide_code_from_the_signature() {
     // A build-id as long as a function, and metadata that is no JSON: both count as substance.

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use object::elf;
+use serde::Serialize;
 
 use super::image::{Image, Section, Segment};
 use super::signature::{has_substance, masked, overlay};
 use super::texts::{first_difference, without_paths_and_dates};
 
 /// How two files differ.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Difference {
     /// In one word.
     pub verdict: Verdict,
@@ -20,7 +22,8 @@ pub struct Difference {
 }
 
 /// What kind of difference it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// The same bytes.
     Identical,
@@ -33,7 +36,8 @@ pub enum Verdict {
 }
 
 /// A part of a file that differs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Part {
     /// A section's name, or what else it is, in words.
     pub name: String,
