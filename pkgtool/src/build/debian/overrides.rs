@@ -24,7 +24,23 @@ macro_rules! shipped {
 }
 
 shipped! {
-    "debianutils", "mawk", "memcached", "nginx-common", "redis-server", "redis-tools",
+    "cron",
+    "debianutils",
+    "dnsmasq-base",
+    "e2fsprogs",
+    "gawk",
+    "haproxy",
+    "mawk",
+    "memcached",
+    "mosquitto",
+    "netcat-openbsd",
+    "nginx-common",
+    "openssh-server",
+    "redis-server",
+    "redis-tools",
+    "rsyslog",
+    "unbound",
+    "vsftpd",
 }
 
 /// What is added to, taken from and changed in one package.
@@ -162,11 +178,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shipped_overrides_are_all_well_formed() {
+    fn the_shipped_overrides_are_all_well_formed_and_all_there() {
         let all = AllOverrides::shipped();
         for (name, _) in SHIPPED {
             all.get(name).unwrap();
         }
+        let mut files = AllOverrides::default();
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/overrides");
+        files.add(Path::new(directory)).unwrap();
+        assert_eq!(all.texts, files.texts);
     }
 
     #[test]

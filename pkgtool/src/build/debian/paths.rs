@@ -79,8 +79,7 @@ pub fn place(path: &str) -> Place {
         return Place::Given;
     }
     // /var/run and /var/lock are links to these on every machine.
-    // /etc/rc2.d and its kin; what lies in them is left out below.
-    if is_init_script(&format!("{path}/")) {
+    if is_init_directory(path) {
         return Place::Given;
     }
     let path = match path.strip_prefix("/var/run/") {
@@ -106,12 +105,17 @@ fn parse(path: &str, place: fn(PackagePath) -> Place) -> Place {
     )
 }
 
+/// `/etc/init.d`, `/etc/rc2.d` and their kin.
+fn is_init_directory(path: &str) -> bool {
+    let level = path
+        .strip_prefix("/etc/rc")
+        .and_then(|rest| rest.strip_suffix(".d"));
+    matches!(path, "/etc/init.d" | "/etc/init") || level.is_some_and(|level| level.len() == 1)
+}
+
 fn is_init_script(path: &str) -> bool {
-    let run_level = path.strip_prefix("/etc/rc").is_some_and(|rest| {
-        rest.split_once(".d/")
-            .is_some_and(|(level, _)| level.len() == 1)
-    });
-    run_level || path.starts_with("/etc/init.d/") || path.starts_with("/etc/init/")
+    path.rsplit_once('/')
+        .is_some_and(|(directory, _)| is_init_directory(directory))
 }
 
 /// Whether it is documentation, a translation, or a note for package checkers.

@@ -465,3 +465,244 @@ impl Reader<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn convert_text(name: &str, text: &str) -> Converted {
+        convert(&UnitName::new(name), &Unit::parse(text), &|path| {
+            path == "/usr/sbin/own"
+        })
+    }
+
+    fn service(lines: &str) -> (ProcessSpec, Vec<String>) {
+        let text = format!("[Service]\nExecStart=/usr/bin/a\n{lines}\n");
+        let converted = convert_text("a.service", &text);
+        (converted.process.unwrap(), converted.notes)
+    }
+
+    fn start(line: &str) -> (Option<Vec<String>>, Vec<String>) {
+        let converted = convert_text("a.service", &format!("[Service]\nExecStart={line}\n"));
+        (
+            converted.process.map(|process| process.exec),
+            converted.notes,
+        )
+    }
+
+    #[test]
+    fn nginx_as_debian_ships_it() {
+        let text = "\
+[Unit]
+Description=A high performance web server
+After=network-online.target redis.service
+[Service]
+Type=forking
+PIDFile=/var/run/nginx.pid
+ExecStartPre=/usr/sbin/nginx -t -q -g 'daemon on; master_process on;'
+ExecStart=/usr/sbin/nginx -g 'daemon on; master_process on;'
+ExecStop=-/sbin/start-stop-daemon --quiet --stop --retry QUIT/5 --pidfile /run/nginx.pid
+TimeoutStopSec=5
+KillMode=mixed
+PrivateTmp=true
+[Install]
+WantedBy=multi-user.target
+";
+        let converted = convert_text("nginx.service", text);
+        let process = converted.process.unwrap();
+        assert_eq!(
+            process.exec,
+            ["/usr/sbin/nginx", "-g", "daemon on; master_process on;"]
+        );
+        assert_eq!(process.ready, Ready::Forking);
+        assert_eq!(process.pid_file.as_deref(), Some("/run/nginx.pid"));
+        assert_eq!(process.exec_stop[0][0], "-/usr/sbin/start-stop-daemon");
+        assert_eq!(process.exec_start_pre[0].len(), 5);
+        assert_eq!(process.kill_mode, KillMode::Mixed);
+        assert_eq!(process.stop_timeout, Span::seconds(5));
+        assert_eq!(process.after, ["redis".parse().unwrap()]);
+        let notes = [
+            "nginx.service: After=network-online.target",
+            "nginx.service: PrivateTmp=true",
+        ];
+        assert_eq!(converted.notes, notes);
+    }
+
+    #[test]
+    fn the_prefixes_of_a_command_keep_their_meaning_or_are_noted() {
+        let cases: [(&str, &[&str], usize); 9] = [
+            ("/bin/a -x", &["/usr/bin/a", "-x"], 0),
+            ("-/usr/bin/a", &["-/usr/bin/a"], 0),
+            ("@/usr/bin/a zero one", &["/usr/bin/a", "one"], 1),
+            (":/usr/bin/a $HOME", &["/usr/bin/a", "$$HOME"], 0),
+            ("+/usr/bin/a", &["/usr/bin/a"], 1),
+            ("!!-/usr/bin/a", &["-/usr/bin/a"], 1),
+            ("own -d", &["/usr/sbin/own", "-d"], 0),
+            ("sh -c 'a; b'", &["/usr/bin/sh", "-c", "a; b"], 0),
+            (
+                "/usr/bin/a $A ${B} %n %%",
+                &["/usr/bin/a", "$A", "${B}", "a.service", "%"],
+                0,
+            ),
+        ];
+        for (line, words, notes) in cases {
+            let found = start(line);
+            assert_eq!(found.0.unwrap(), words, "{line}");
+            assert_eq!(found.1.len(), notes, "{line}: {:?}", found.1);
+        }
+        for (line, note) in [
+            ("/usr/bin/a %H", "%H is known to the machine only"),
+            ("'/usr/bin/a", "quotes"),
+            ("./a", "no program"),
+        ] {
+            let (process, notes) = start(line);
+            assert_eq!(process, None, "{line}");
+            assert!(
+                notes.iter().any(|one| one.contains(note)),
+                "{line}: {notes:?}"
+            );
+            assert!(
+                notes.iter().any(|one| one.contains("it starts nothing")),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_type_has_its_readiness() {
+        for (line, ready, notes) in [
+            ("", Ready::Exec, 0),
+            ("Type=simple", Ready::Exec, 0),
+            ("Type=exec", Ready::Exec, 0),
+            ("Type=notify", Ready::Notify, 0),
+            ("Type=notify-reload", Ready::Notify, 1),
+            ("Type=forking", Ready::Forking, 0),
+            ("Type=oneshot\nRemainAfterExit=yes", Ready::Oneshot, 0),
+            ("Type=idle", Ready::Exec, 1),
+            ("Type=dbus\nBusName=x.y", Ready::Exec, 2),
+            ("BusName=x.y", Ready::Exec, 2),
+        ] {
+            let (process, found) = service(line);
+            assert_eq!(process.ready, ready, "{line}");
+            assert_eq!(found.len(), notes, "{line}: {found:?}");
+        }
+        let (oneshot, _) = service("Type=oneshot\nRemainAfterExit=yes");
+        assert!(oneshot.remain_after_exit);
+        assert_eq!(oneshot.start_timeout, Span::Infinite);
+    }
+
+    #[test]
+    fn a_silent_unit_gets_systemds_defaults() {
+        let (silent, notes) = service("");
+        assert_eq!(
+            silent,
+            ProcessSpec::new("a".parse().unwrap(), vec!["/usr/bin/a".into()])
+        );
+        assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn who_it_runs_as_and_its_limits_are_carried_over() {
+        let (process, notes) = service(
+            "User=redis\nGroup=redis\nSupplementaryGroups=adm tty\nUMask=007\nLimitNOFILE=65535",
+        );
+        assert_eq!(process.user.as_deref(), Some("redis"));
+        assert_eq!(process.group.as_deref(), Some("redis"));
+        assert_eq!(process.supplementary_groups, ["adm", "tty"]);
+        assert_eq!(process.umask.as_deref(), Some("0007"));
+        assert_eq!(process.limit_nofile, Some(65_535));
+        assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn directories_and_environment_are_carried_over() {
+        let (process, notes) = service(
+            "RuntimeDirectory=redis other\nRuntimeDirectoryMode=2755\nStateDirectory=%p\n\
+             LogsDirectory=/bad\nEnvironment=A=1 \"B=x y\"\nEnvironment=A=2\n\
+             EnvironmentFile=-/etc/default/a\nWorkingDirectory=-/srv",
+        );
+        let runtime: Vec<_> = process
+            .runtime_directory
+            .iter()
+            .map(|one| (one.name.as_str(), one.mode.as_deref()))
+            .collect();
+        assert_eq!(runtime, [("redis", Some("2755")), ("other", Some("2755"))]);
+        assert_eq!(process.state_directory[0].name, "a");
+        assert!(process.logs_directory.is_empty());
+        let environment: Vec<_> = process.environment.into_iter().collect();
+        assert_eq!(
+            environment,
+            [("A".into(), "2".into()), ("B".into(), "x y".into())]
+        );
+        assert_eq!(process.environment_file, ["-/etc/default/a"]);
+        assert_eq!(process.working_directory.as_deref(), Some("/srv"));
+        let expected = [
+            "a.service: WorkingDirectory=-/srv (it must be there)",
+            "a.service: LogsDirectory=/bad (not a path below its base)",
+        ];
+        assert_eq!(notes, expected);
+    }
+
+    #[test]
+    fn stopping_and_restarting_are_carried_over() {
+        let (process, notes) = service(
+            "KillSignal=INT\nTimeoutSec=10\nTimeoutStopSec=0\nRestart=always\nRestartSec=1min 500ms",
+        );
+        assert_eq!(process.stop_signal, "SIGINT");
+        assert_eq!(process.start_timeout, Span::seconds(10));
+        assert_eq!(process.stop_timeout, Span::Infinite);
+        assert_eq!(process.restart, Restart::Always);
+        assert_eq!(process.restart_delay, "1min 500ms".parse().unwrap());
+        assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_noted_and_never_lost() {
+        let (process, notes) = service(
+            "Restart=on-watchdog\nKillMode=none\nKillSignal=NOPE\nTimeoutStopSec=soon\n\
+             ProtectSystem=strict\nExecStopPost=/bin/x\nNotifyAccess=none\nUMask=9\nnonsense",
+        );
+        assert_eq!(process.stop_timeout, Span::seconds(90));
+        for what in [
+            "Restart=on-watchdog",
+            "KillMode=none",
+            "KillSignal=NOPE",
+            "TimeoutStopSec=soon",
+            "ProtectSystem=strict",
+            "ExecStopPost=/bin/x",
+            "NotifyAccess=none",
+            "UMask=9",
+            "nonsense",
+        ] {
+            assert_eq!(
+                notes.iter().filter(|note| note.contains(what)).count(),
+                1,
+                "{what}: {notes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_several_starts_the_last_is_the_process() {
+        let text = "[Service]\nType=oneshot\nExecStart=/usr/bin/lost\nExecStart=\n\
+                    ExecStart=/usr/bin/a ; /usr/bin/b\nExecStart=/usr/bin/c\n";
+        let process = convert_text("a.service", text).process.unwrap();
+        assert_eq!(process.exec, ["/usr/bin/c"]);
+        assert_eq!(process.exec_start_pre, [["/usr/bin/a"], ["/usr/bin/b"]]);
+    }
+
+    #[test]
+    fn an_instance_has_its_name_in_its_settings() {
+        let text = "[Service]\nExecStart=/usr/bin/redis-server /etc/redis/redis-%i.conf\n\
+                    PIDFile=/run/redis-%i/redis-server.pid\n";
+        let process = convert_text("redis-server@main.service", text)
+            .process
+            .unwrap();
+        assert_eq!(process.name.as_str(), "redis-server@main");
+        assert_eq!(process.exec[1], "/etc/redis/redis-main.conf");
+        assert_eq!(
+            process.pid_file.as_deref(),
+            Some("/run/redis-main/redis-server.pid")
+        );
+    }
+}
