@@ -7,3 +7,6 @@ mod closure;
 pub use answers::Answers;
 pub use check::{Checked, check, check_those};
 pub use closure::{Shelf, closure};
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,11 @@ use super::set::{NewSet, describe};
 /// For each such package the chain from the change to it.
 pub(super) fn asked(tree: &NewTree<'_>, set: &NewSet) -> FxHashMap<PackageName, Vec<String>> {
     let index = tree.index;
-    let mut search = Search { index, chains: FxHashMap::default(), open: VecDeque::new() };
+    let mut search = Search {
+        index,
+        chains: FxHashMap::default(),
+        open: VecDeque::new(),
+    };
     for (name, text) in describe(set) {
         search.chains.insert(name.clone(), vec![text]);
     }
@@ -39,25 +43,46 @@ struct Search<'a> {
 impl Search<'_> {
     fn requirers_of(&mut self, changed: &Package) {
         let manifest = &changed.manifest;
-        let names = manifest.provides.iter().map(|one| &one.name).chain([&manifest.name]);
-        let places = names.filter_map(|name| self.index.requirers.get(name)).flatten();
+        let names = manifest
+            .provides
+            .iter()
+            .map(|one| &one.name)
+            .chain([&manifest.name]);
+        let places = names
+            .filter_map(|name| self.index.requirers.get(name))
+            .flatten();
         let mut places: Vec<u32> = places.copied().collect();
         places.sort_unstable();
         places.dedup();
         let node = &self.index.active().node;
-        let Some(cause) = self.chains.get(&manifest.name).cloned() else { return };
+        let Some(cause) = self.chains.get(&manifest.name).cloned() else {
+            return;
+        };
         for at in places {
             let package = &self.index.order[at as usize];
-            if package.requirements(node).any(|need| manifest.answers(need)) {
-                self.reach(at, &cause, format!("{} requires {}", package.id.name, manifest.name));
+            if package
+                .requirements(node)
+                .any(|need| manifest.answers(need))
+            {
+                self.reach(
+                    at,
+                    &cause,
+                    format!("{} requires {}", package.id.name, manifest.name),
+                );
             }
         }
     }
 
     fn consumers(&mut self, tree: &NewTree<'_>) {
-        for one in tree.differences.iter().filter(|one| one.how != How::Rebuilt) {
+        for one in tree
+            .differences
+            .iter()
+            .filter(|one| one.how != How::Rebuilt)
+        {
             for (_, entry) in one.old.iter().chain(&one.new) {
-                let Node::File(file) = &entry.node else { continue };
+                let Node::File(file) = &entry.node else {
+                    continue;
+                };
                 for api in &file.provides_apis {
                     for &at in self.index.consumers.get(api).into_iter().flatten() {
                         let name = &self.index.order[at as usize].id.name;
@@ -81,9 +106,14 @@ impl Search<'_> {
     fn spread(&mut self) {
         while let Some(at) = self.open.pop_front() {
             let name = &self.index.order[at as usize].id.name;
-            let Some(cause) = self.chains.get(name).cloned() else { continue };
+            let Some(cause) = self.chains.get(name).cloned() else {
+                continue;
+            };
             for &user in &self.index.dependents[at as usize] {
-                let step = format!("{} requires {name}", self.index.order[user as usize].id.name);
+                let step = format!(
+                    "{} requires {name}",
+                    self.index.order[user as usize].id.name
+                );
                 self.reach(user, &cause, step);
             }
         }

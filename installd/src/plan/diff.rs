@@ -44,7 +44,12 @@ impl<'a> NewTree<'a> {
 
     /// Compares the trees on every path that a change of the set may touch.
     pub(super) fn new(index: &'a ActiveIndex, set: &'a NewSet) -> Self {
-        let mut tree = Self { index, differences: Vec::new(), at: FxHashMap::default(), rearranged: false };
+        let mut tree = Self {
+            index,
+            differences: Vec::new(),
+            at: FxHashMap::default(),
+            rearranged: false,
+        };
         let entering = entries_of_entering(index, set);
         let mut seen: FxHashSet<&str> = FxHashSet::default();
         let of_leaving = set.leaving.iter().flat_map(|one| &one.manifest.files);
@@ -56,9 +61,14 @@ impl<'a> NewTree<'a> {
             }
         }
         tree.differences.sort_unstable_by_key(|one| one.path);
-        let paths = (0..).zip(&tree.differences).map(|(at, one)| (one.path.as_str(), at));
+        let paths = (0..)
+            .zip(&tree.differences)
+            .map(|(at, one)| (one.path.as_str(), at));
         tree.at = paths.collect();
-        tree.rearranged = tree.differences.iter().any(|one| moves_a_directory(&tree, one));
+        tree.rearranged = tree
+            .differences
+            .iter()
+            .any(|one| moves_a_directory(&tree, one));
         tree
     }
 
@@ -67,7 +77,9 @@ impl<'a> NewTree<'a> {
         let stays = staying_winner(self.index, set, path.as_str());
         let enters = entering.get(path.as_str());
         let new = match (stays, enters) {
-            (Some((at, ..)), Some((new_at, package, entry))) if *new_at < at => Some((*package, *entry)),
+            (Some((at, ..)), Some((new_at, package, entry))) if *new_at < at => {
+                Some((*package, *entry))
+            }
             (None, Some((_, package, entry))) => Some((*package, *entry)),
             (Some((_, package, entry)), _) => Some((package, entry)),
             (None, None) => None,
@@ -82,7 +94,13 @@ impl<'a> NewTree<'a> {
                 Compared::Rebuilt(object) => (How::Rebuilt, Some(object)),
             },
         };
-        self.differences.push(Difference { path, how, old, new, keeps });
+        self.differences.push(Difference {
+            path,
+            how,
+            old,
+            new,
+            keeps,
+        });
     }
 }
 
@@ -103,7 +121,9 @@ fn entries_of_entering<'a>(index: &ActiveIndex, set: &'a NewSet) -> Entering<'a>
     for (at, package) in set.entering() {
         for entry in &package.manifest.files {
             if is_chosen(entry, &index.active().node) {
-                found.entry(entry.path.as_str()).or_insert((at, package, entry));
+                found
+                    .entry(entry.path.as_str())
+                    .or_insert((at, package, entry));
             }
         }
     }
@@ -117,7 +137,11 @@ fn staying_winner<'a>(
     path: &str,
 ) -> Option<(u32, &'a Package, &'a FileEntry)> {
     let winner = index.tree.place(path)?;
-    let all = index.tree.shared.get(path).map_or(std::slice::from_ref(&winner), Vec::as_slice);
+    let all = index
+        .tree
+        .shared
+        .get(path)
+        .map_or(std::slice::from_ref(&winner), Vec::as_slice);
     let staying = all.iter().filter_map(|place| {
         let at = set.moved[place.package as usize]?;
         let (package, entry) = index.tree.at(*place);
@@ -134,7 +158,9 @@ fn shared_that_may_turn<'a>(
     let places = set.moved.iter().flatten();
     let turned = !places.is_sorted();
     let shared = index.tree.shared.values().filter(move |_| turned);
-    shared.flat_map(|places| places.first()).map(|place| index.tree.at(*place).1)
+    shared
+        .flat_map(|places| places.first())
+        .map(|place| index.tree.at(*place).1)
 }
 
 /// Whether a link that leads to a directory, in either tree, differs.
@@ -144,23 +170,36 @@ fn moves_a_directory(tree: &NewTree<'_>, one: &Difference<'_>) -> bool {
     };
     let old = |path: &str| {
         let end = follow(&tree.index.tree, path)?;
-        let is_file = tree.index.tree.entry(&end).is_some_and(|e| matches!(e.node, Node::File(_)));
+        let is_file = tree
+            .index
+            .tree
+            .entry(&end)
+            .is_some_and(|e| matches!(e.node, Node::File(_)));
         (is_file || tree.index.tree.directories.contains(end.as_str())).then_some(is_file)
     };
     let new = |path: &str| {
         let end = follow(tree, path)?;
-        let is_file = tree.entry(&end).is_some_and(|e| matches!(e.node, Node::File(_)));
+        let is_file = tree
+            .entry(&end)
+            .is_some_and(|e| matches!(e.node, Node::File(_)));
         let is_directory = tree.index.tree.directories.contains(end.as_str())
-            || tree.differences.iter().any(|d| d.new.is_some() && below(d.path.as_str(), &end));
+            || tree
+                .differences
+                .iter()
+                .any(|d| d.new.is_some() && below(d.path.as_str(), &end));
         (is_file || is_directory).then_some(is_file)
     };
-    one.old.is_some_and(|(_, entry)| leads_to_directory(entry, &old))
-        || one.new.is_some_and(|(_, entry)| leads_to_directory(entry, &new))
+    one.old
+        .is_some_and(|(_, entry)| leads_to_directory(entry, &old))
+        || one
+            .new
+            .is_some_and(|(_, entry)| leads_to_directory(entry, &new))
 }
 
 /// Whether `path` is below `directory`.
 pub(super) fn below(path: &str, directory: &str) -> bool {
-    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.starts_with('/'))
 }
 
 enum Compared {
@@ -175,7 +214,12 @@ fn compare(index: &ActiveIndex, old: &FileEntry, new: &FileEntry) -> Compared {
     }
     match (&old.node, &new.node) {
         (Node::File(before), Node::File(after)) => {
-            let runs = index.active().kept.get(&old.path).copied().unwrap_or(before.digest);
+            let runs = index
+                .active()
+                .kept
+                .get(&old.path)
+                .copied()
+                .unwrap_or(before.digest);
             if !same_substance(before, after) {
                 Compared::Changed
             } else if runs == after.digest {
@@ -229,10 +273,14 @@ pub(super) fn concerns_library(tree: &NewTree<'_>, one: &Difference<'_>) -> bool
     };
     let active = &tree.index.tree;
     let old = |path: &str| {
-        follow(active, path).and_then(|end| active.entry(&end).map(is_library)).unwrap_or(false)
+        follow(active, path)
+            .and_then(|end| active.entry(&end).map(is_library))
+            .unwrap_or(false)
     };
     let new = |path: &str| {
-        follow(tree, path).and_then(|end| tree.entry(&end).map(is_library)).unwrap_or(false)
+        follow(tree, path)
+            .and_then(|end| tree.entry(&end).map(is_library))
+            .unwrap_or(false)
     };
     one.old.is_some_and(|(_, entry)| leads(&old, entry))
         || one.new.is_some_and(|(_, entry)| leads(&new, entry))

@@ -32,9 +32,14 @@ pub(super) fn libraries(tree: &NewTree<'_>, graph: &NewGraph<'_>) -> (Vec<Unmet>
     ids.sort_unstable();
     for id in ids {
         let Some(node) = graph.node(id) else { continue };
-        let Some(facts) = tree.entry(&node.path).and_then(facts) else { continue };
+        let Some(facts) = tree.entry(&node.path).and_then(facts) else {
+            continue;
+        };
         for edge in graph.edges(id) {
-            if edge.target.is_some() || edge.via == Via::MayOpen || was_lacking(tree, graph, id, &edge.name) {
+            if edge.target.is_some()
+                || edge.via == Via::MayOpen
+                || was_lacking(tree, graph, id, &edge.name)
+            {
                 continue;
             }
             let soname: &str = &edge.name;
@@ -55,9 +60,14 @@ pub(super) fn libraries(tree: &NewTree<'_>, graph: &NewGraph<'_>) -> (Vec<Unmet>
 
 /// Whether the active tree has this lack already: then it is not this change's.
 fn was_lacking(tree: &NewTree<'_>, graph: &NewGraph<'_>, id: NodeId, name: &str) -> bool {
-    let Some(before) = graph.before.nodes.get(id as usize) else { return false };
+    let Some(before) = graph.before.nodes.get(id as usize) else {
+        return false;
+    };
     tree.difference(&before.path).is_none()
-        && before.edges.iter().any(|edge| *edge.name == *name && edge.target.is_none())
+        && before
+            .edges
+            .iter()
+            .any(|edge| *edge.name == *name && edge.target.is_none())
 }
 
 fn lacking_library(node: &LoadedFile, soname: &str, there: bool) -> Unmet {
@@ -71,7 +81,11 @@ fn lacking_library(node: &LoadedFile, soname: &str, there: bool) -> Unmet {
     } else {
         format!("library {soname}, which no package provides")
     };
-    Unmet { by: node.path.clone().into(), needs, hint: hint.to_owned() }
+    Unmet {
+        by: node.path.clone().into(),
+        needs,
+        hint: hint.to_owned(),
+    }
 }
 
 /// Programs of another architecture in packages that enter.
@@ -80,7 +94,10 @@ pub(super) fn architectures(tree: &NewTree<'_>, set: &NewSet) -> Vec<Unmet> {
     let foreign = |entry: &FileEntry| match &entry.node {
         Node::File(file) if file.file_type == FileType::Executable => {
             let machine = file.elf.as_ref().map(|facts| &facts.machine);
-            machine.or(file.architecture.as_ref()).filter(|one| !node.runs(one)).cloned()
+            machine
+                .or(file.architecture.as_ref())
+                .filter(|one| !node.runs(one))
+                .cloned()
         }
         Node::File(_) | Node::Link { .. } | Node::Directory => None,
     };
@@ -107,10 +124,15 @@ pub(super) fn architectures(tree: &NewTree<'_>, set: &NewSet) -> Vec<Unmet> {
 pub(super) fn conflicts(tree: &NewTree<'_>) -> Vec<Unmet> {
     let mut unmet: BTreeMap<PackagePath, Unmet> = BTreeMap::new();
     for one in &tree.differences {
-        let Some((package, entry)) = one.new else { continue };
+        let Some((package, entry)) = one.new else {
+            continue;
+        };
         let mut above = one.path.parent();
         while let Some(path) = above {
-            if tree.entry(path.as_str()).is_some_and(|e| !matches!(e.node, Node::Directory)) {
+            if tree
+                .entry(path.as_str())
+                .is_some_and(|e| !matches!(e.node, Node::Directory))
+            {
                 unmet.insert(path.clone(), conflict(&path, package, entry));
             }
             above = path.parent();
@@ -139,7 +161,10 @@ fn something_below(tree: &NewTree<'_>, one: &Difference<'_>) -> Option<FileEntry
 fn conflict(path: &PackagePath, package: &Package, other: &FileEntry) -> Unmet {
     Unmet {
         by: package.id.name_version(),
-        needs: format!("{path} to be a file or link and the directory of {}", other.path),
+        needs: format!(
+            "{path} to be a file or link and the directory of {}",
+            other.path
+        ),
         hint: "one of the packages must move its file".to_owned(),
     }
 }
@@ -151,8 +176,12 @@ pub(super) fn on_faith(
     set: &NewSet,
     exports: &NewExports,
 ) -> Vec<String> {
-    let declared: FxHashSet<&str> =
-        set.order.iter().flat_map(|one| &one.manifest.dlopen).map(|one| one.file.as_str()).collect();
+    let declared: FxHashSet<&str> = set
+        .order
+        .iter()
+        .flat_map(|one| &one.manifest.dlopen)
+        .map(|one| one.file.as_str())
+        .collect();
     let unknown = |path: &str| {
         tree.entry(path).and_then(facts).is_some_and(|facts| {
             facts.calls_dlopen
@@ -163,7 +192,10 @@ pub(super) fn on_faith(
     };
     let mut by_file: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, exported) in &exports.differ {
-        let Some(exported) = exported.as_ref().filter(|one| one.spec.kind == Kind::Simple) else {
+        let Some(exported) = exported
+            .as_ref()
+            .filter(|one| one.spec.kind == Kind::Simple)
+        else {
             continue;
         };
         for id in loaded_by(graph, &exported.program.roots) {

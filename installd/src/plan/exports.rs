@@ -31,7 +31,9 @@ impl NewExports {
     ) -> Self {
         let mut exports = Self::default();
         let entering = set.entering().map(|(_, one)| one);
-        let moving = entering.chain(&set.leaving).flat_map(|one| &one.manifest.processes);
+        let moving = entering
+            .chain(&set.leaving)
+            .flat_map(|one| &one.manifest.processes);
         let names: FxHashSet<&ProcessName> = moving.map(|spec| &spec.name).collect();
         exports.differ = names.iter().map(|name| ((*name).clone(), None)).collect();
         if !names.is_empty() {
@@ -41,7 +43,13 @@ impl NewExports {
             if !names.contains(name) && may_differ(tree, &old.program) {
                 let program = ProgramOf::new(builder).find(&old.spec);
                 exports.check(&old.spec, &program);
-                exports.differ.insert(name.clone(), Some(Exported { program, ..old.clone() }));
+                exports.differ.insert(
+                    name.clone(),
+                    Some(Exported {
+                        program,
+                        ..old.clone()
+                    }),
+                );
             }
         }
         exports
@@ -55,19 +63,33 @@ impl NewExports {
         names: &FxHashSet<&ProcessName>,
     ) {
         for package in &set.order {
-            for spec in package.manifest.processes.iter().filter(|one| names.contains(&one.name)) {
+            for spec in package
+                .manifest
+                .processes
+                .iter()
+                .filter(|one| names.contains(&one.name))
+            {
                 if let Some(Some(first)) = self.differ.get(&spec.name) {
                     let first = set.order.iter().find(|one| one.id.name == first.package);
-                    self.unmet.extend(first.and_then(|first| twice(first, package, spec)));
+                    self.unmet
+                        .extend(first.and_then(|first| twice(first, package, spec)));
                     continue;
                 }
                 let program = ProgramOf::new(builder).find(spec);
                 self.check(spec, &program);
                 // An equal declaration stays the same one, so that it is compared in no time.
-                let old = tree.index.processes.get(&spec.name).filter(|old| *old.spec == *spec);
+                let old = tree
+                    .index
+                    .processes
+                    .get(&spec.name)
+                    .filter(|old| *old.spec == *spec);
                 let spec = old.map_or_else(|| Arc::new(spec.clone()), |old| Arc::clone(&old.spec));
                 let name = spec.name.clone();
-                let exported = Exported { package: package.id.name.clone(), spec, program };
+                let exported = Exported {
+                    package: package.id.name.clone(),
+                    spec,
+                    program,
+                };
                 self.differ.insert(name, Some(exported));
             }
         }
@@ -75,7 +97,11 @@ impl NewExports {
 
     fn check(&mut self, spec: &ProcessSpec, program: &Program) {
         if let Some((needs, hint)) = program.lacks.clone() {
-            self.unmet.push(Unmet { by: format!("process {}", spec.name), needs, hint });
+            self.unmet.push(Unmet {
+                by: format!("process {}", spec.name),
+                needs,
+                hint,
+            });
         }
     }
 }
@@ -83,7 +109,10 @@ impl NewExports {
 /// Whether a staying process's program may be another one in the new tree.
 fn may_differ(tree: &NewTree<'_>, program: &Program) -> bool {
     let paths = program.files.iter().chain([&program.exec]);
-    tree.is_rearranged() || paths.into_iter().any(|path| tree.difference(path).is_some())
+    tree.is_rearranged()
+        || paths
+            .into_iter()
+            .any(|path| tree.difference(path).is_some())
 }
 
 /// Two packages that export one process name; an upgrade may, for the package that it upgrades.

@@ -91,13 +91,19 @@ impl<'a, V: View> Builder<'a, V> {
     /// Nodes of `before`, where there is one, keep their numbers.
     pub(super) fn new(view: &'a V, rules: &'a Rules, before: Option<&'a Graph>) -> Self {
         let contexts = before.map_or_else(|| vec![Context::default()], |one| one.contexts.clone());
-        let numbers = (0..).zip(&contexts).map(|(i, one)| (one.clone(), i)).collect();
+        let numbers = (0..)
+            .zip(&contexts)
+            .map(|(i, one)| (one.clone(), i))
+            .collect();
         Self {
             view,
             finder: Finder::new(view, rules),
             before,
             base: before.map_or(0, |one| number(one.nodes.len())),
-            graph: Graph { contexts, ..Graph::default() },
+            graph: Graph {
+                contexts,
+                ..Graph::default()
+            },
             known: FxHashMap::default(),
             context_numbers: numbers,
             open: Vec::new(),
@@ -122,7 +128,11 @@ impl<'a, V: View> Builder<'a, V> {
         }
         let id = self.base + number(self.graph.nodes.len());
         self.known.insert((path.into(), context), id);
-        self.graph.nodes.push(LoadedFile { path: path.into(), context, edges: Vec::new() });
+        self.graph.nodes.push(LoadedFile {
+            path: path.into(),
+            context,
+            edges: Vec::new(),
+        });
         self.open.push(id);
         id
     }
@@ -153,33 +163,54 @@ impl<'a, V: View> Builder<'a, V> {
     /// The needs of the file at `path` as this tree answers them.
     pub(super) fn edges(&mut self, path: &str, context: u32) -> Vec<Edge> {
         let view = self.view;
-        let Some(facts) = view.entry(path).and_then(facts) else { return Vec::new() };
+        let Some(facts) = view.entry(path).and_then(facts) else {
+            return Vec::new();
+        };
         let own = self.graph.contexts[context as usize].clone();
         let below = self.context(own.below(path, facts));
-        let interpreter = facts.interpreter.iter().map(|name| (Via::Interpreter, name));
+        let interpreter = facts
+            .interpreter
+            .iter()
+            .map(|name| (Via::Interpreter, name));
         let needed = facts.needed.iter().map(|name| (Via::Needs, name));
         let noted = facts.dlopen_notes.iter().flat_map(|note| &note.soname);
         let noted = noted.map(|name| (Via::MayOpen, name));
         let names: Vec<(Via, &String)> = interpreter.chain(needed).chain(noted).collect();
-        names.into_iter().map(|(via, name)| {
-            let found = self.finder.find(name, path, facts, &own);
-            let target = found.map(|found| self.target(&found, below));
-            Edge { via, name: name.as_str().into(), target }
-        }).collect()
+        names
+            .into_iter()
+            .map(|(via, name)| {
+                let found = self.finder.find(name, path, facts, &own);
+                let target = found.map(|found| self.target(&found, below));
+                Edge {
+                    via,
+                    name: name.as_str().into(),
+                    target,
+                }
+            })
+            .collect()
     }
 
     /// The needs of a node of the graph before, with those openings that only declarations know.
     pub(super) fn again(&mut self, node: &LoadedFile) -> Vec<Edge> {
         let mut edges = self.edges(&node.path, node.context);
         let view = self.view;
-        let Some(facts) = view.entry(&node.path).and_then(facts) else { return edges };
+        let Some(facts) = view.entry(&node.path).and_then(facts) else {
+            return edges;
+        };
         let own = self.graph.contexts[node.context as usize].clone();
         let declared = node.edges.iter().filter(|edge| edge.via == Via::MayOpen);
         for edge in declared {
-            if !edges.iter().any(|one| one.via == Via::MayOpen && one.name == edge.name) {
+            if !edges
+                .iter()
+                .any(|one| one.via == Via::MayOpen && one.name == edge.name)
+            {
                 let found = self.finder.find(&edge.name, &node.path, facts, &own);
                 let target = found.map(|found| self.target(&found, node.context));
-                edges.push(Edge { via: Via::MayOpen, name: edge.name.clone(), target });
+                edges.push(Edge {
+                    via: Via::MayOpen,
+                    name: edge.name.clone(),
+                    target,
+                });
             }
         }
         edges
@@ -195,7 +226,10 @@ impl<'a, V: View> Builder<'a, V> {
 
     fn target(&mut self, found: &Found, context: u32) -> Target {
         let node = self.node(&found.file, context);
-        Target { opened: found.opened.as_str().into(), node }
+        Target {
+            opened: found.opened.as_str().into(),
+            node,
+        }
     }
 
     /// Adds what files open at run time: by declarations, and by what is known of well-known
@@ -213,10 +247,17 @@ impl<'a, V: View> Builder<'a, V> {
                 opens.extend(one.libraries.iter().map(|library| (node, library.as_str())));
             }
         }
-        self.graph.declared = opens.iter().map(|(node, what)| (*node, (*what).into())).collect();
+        self.graph.declared = opens
+            .iter()
+            .map(|(node, what)| (*node, (*what).into()))
+            .collect();
         for id in 0..number(self.graph.nodes.len()) {
             let path = self.graph.nodes[id as usize].path.clone();
-            let shipped = self.view.entry(&path).and_then(facts).and_then(|f| known_of(f, &path));
+            let shipped = self
+                .view
+                .entry(&path)
+                .and_then(facts)
+                .and_then(|f| known_of(f, &path));
             let patterns = shipped.into_iter().flat_map(|one| &one.opens);
             opens.extend(patterns.map(|pattern| (id, pattern.as_str())));
         }
@@ -228,31 +269,58 @@ impl<'a, V: View> Builder<'a, V> {
 
     fn own_nodes(&self, path: &str) -> Vec<NodeId> {
         let all = (0..).zip(&self.graph.nodes);
-        all.filter(|(_, node)| *node.path == *path).map(|(id, _)| id).collect()
+        all.filter(|(_, node)| *node.path == *path)
+            .map(|(id, _)| id)
+            .collect()
     }
 
     fn add_open(&mut self, id: NodeId, what: &str, libraries: &[&str]) {
         let LoadedFile { path, context, .. } = self.graph.nodes[id as usize].clone();
         let found: Vec<Found> = if what.starts_with('/') {
             let (before, after) = prefix_range(libraries, what);
-            let machine = self.view.entry(&path).and_then(facts).map(|one| one.machine.clone());
+            let machine = self
+                .view
+                .entry(&path)
+                .and_then(facts)
+                .map(|one| one.machine.clone());
             let machine = machine.unwrap_or_default();
-            let matching = libraries[before..after].iter().filter(|one| opens(what, one));
-            matching.filter_map(|one| self.finder.at_path(one, &machine)).collect()
+            let matching = libraries[before..after]
+                .iter()
+                .filter(|one| opens(what, one));
+            matching
+                .filter_map(|one| self.finder.at_path(one, &machine))
+                .collect()
         } else {
-            let Some(facts) = self.view.entry(&path).and_then(facts) else { return };
+            let Some(facts) = self.view.entry(&path).and_then(facts) else {
+                return;
+            };
             let own = self.graph.contexts[context as usize].clone();
-            self.finder.find(what, &path, facts, &own).into_iter().collect()
+            self.finder
+                .find(what, &path, facts, &own)
+                .into_iter()
+                .collect()
         };
         let mut edges = Vec::new();
         for found in found.iter().filter(|found| *found.file != *path) {
             let target = Some(self.target(found, context));
-            let name = if what.starts_with('/') { found.opened.as_str() } else { what };
-            edges.push(Edge { via: Via::MayOpen, name: name.into(), target });
+            let name = if what.starts_with('/') {
+                found.opened.as_str()
+            } else {
+                what
+            };
+            edges.push(Edge {
+                via: Via::MayOpen,
+                name: name.into(),
+                target,
+            });
         }
         if edges.is_empty() && !what.contains('*') {
             // Not there yet: a change may bring it.
-            edges.push(Edge { via: Via::MayOpen, name: what.into(), target: None });
+            edges.push(Edge {
+                via: Via::MayOpen,
+                name: what.into(),
+                target: None,
+            });
         }
         self.graph.nodes[id as usize].edges.extend(edges);
     }

@@ -44,17 +44,32 @@ impl Impact<'_> {
     /// The verdicts of all processes of either set, sorted by name: as they are shown, and as they
     /// are carried out.
     pub(super) fn verdicts(&self) -> (Vec<ProcessImpact>, Vec<ProcessPlan>) {
-        let mapped: FxHashMap<&ProcessName, &[String]> =
-            self.world.running.iter().map(|one| (&one.name, &one.mapped[..])).collect();
+        let mapped: FxHashMap<&ProcessName, &[String]> = self
+            .world
+            .running
+            .iter()
+            .map(|one| (&one.name, &one.mapped[..]))
+            .collect();
         let gone = self.gone_libraries();
         let old = &self.world.index.processes;
-        let brand_new = self.exports.differ.iter().filter(|(name, _)| !old.contains_key(*name));
+        let brand_new = self
+            .exports
+            .differ
+            .iter()
+            .filter(|(name, _)| !old.contains_key(*name));
         let mut verdicts: Vec<(ProcessImpact, ProcessPlan)> = Vec::with_capacity(old.len());
         for (name, new) in brand_new {
-            verdicts.extend(new.as_ref().map(|new| started(name, new, &self.tree_text(new))));
+            verdicts.extend(
+                new.as_ref()
+                    .map(|new| started(name, new, &self.tree_text(new))),
+            );
         }
         for (name, before) in old {
-            let after = self.exports.differ.get(name).map_or(Some(before), Option::as_ref);
+            let after = self
+                .exports
+                .differ
+                .get(name)
+                .map_or(Some(before), Option::as_ref);
             verdicts.push(match after {
                 None => stopped(name, before),
                 Some(after) => {
@@ -99,7 +114,9 @@ impl Impact<'_> {
         let name = &after.spec.name;
         if !Arc::ptr_eq(&before.spec, &after.spec) && before.spec != after.spec {
             let fields = differing_fields(&before.spec, &after.spec);
-            reasons.direct.push(vec![format!("the declaration of {name} changed: {fields}")]);
+            reasons
+                .direct
+                .push(vec![format!("the declaration of {name} changed: {fields}")]);
         }
         reasons.direct.extend(self.program_chain(before, after));
         for root in &before.program.roots {
@@ -117,7 +134,10 @@ impl Impact<'_> {
         if reasons.libraries.is_empty() && !gone.is_empty() {
             for path in mapped {
                 if let Some(word) = gone.get(path.as_str()) {
-                    let chain = vec![format!("{path} {word}"), format!("{name} has {path} mapped")];
+                    let chain = vec![
+                        format!("{path} {word}"),
+                        format!("{name} has {path} mapped"),
+                    ];
                     reasons.libraries.push(chain);
                 }
             }
@@ -131,7 +151,8 @@ impl Impact<'_> {
     /// Why its own program is another one; the first file that differs says it.
     fn program_chain(&self, before: &Exported, after: &Exported) -> Option<Chain> {
         let (old, new) = (&before.program.files, &after.program.files);
-        let at = (0..old.len().max(new.len())).find(|&i| self.program_differs(old.get(i), new.get(i)))?;
+        let at = (0..old.len().max(new.len()))
+            .find(|&i| self.program_differs(old.get(i), new.get(i)))?;
         let path = new.get(at).or_else(|| old.get(at))?;
         let text = match self.tree.difference(path).map(|one| one.how) {
             Some(How::Added) => format!("{path} added"),
@@ -140,13 +161,20 @@ impl Impact<'_> {
             _ => format!("{path} takes the place of another program"),
         };
         let mut chain = vec![text];
-        chain.extend(new[..at.min(new.len())].iter().rev().map(|script| format!("{path} runs {script}")));
+        chain.extend(
+            new[..at.min(new.len())]
+                .iter()
+                .rev()
+                .map(|script| format!("{path} runs {script}")),
+        );
         chain.push(format!("{} runs {}", after.spec.name, after.program.exec));
         Some(chain)
     }
 
     fn program_differs(&self, old: Option<&String>, new: Option<&String>) -> bool {
-        let (Some(old), Some(new)) = (old, new) else { return true };
+        let (Some(old), Some(new)) = (old, new) else {
+            return true;
+        };
         if old == new && self.tree.difference(old).is_none() {
             return false;
         }
@@ -166,7 +194,10 @@ impl Impact<'_> {
             How::Removed => "removed",
             How::Changed | How::Rebuilt => "changed",
         };
-        Some(vec![format!("{} {word}", one.path), format!("{name} uses {wanted}")])
+        Some(vec![
+            format!("{} {word}", one.path),
+            format!("{name} uses {wanted}"),
+        ])
     }
 
     fn verdict(
@@ -214,11 +245,20 @@ fn shown(
     because: Vec<Chain>,
 ) -> ProcessImpact {
     let (package, kind) = (exported.package.clone(), exported.spec.kind);
-    ProcessImpact { name: name.clone(), package, kind, verdict, because }
+    ProcessImpact {
+        name: name.clone(),
+        package,
+        kind,
+        verdict,
+        because,
+    }
 }
 
 fn started(name: &ProcessName, new: &Exported, cause: &str) -> (ProcessImpact, ProcessPlan) {
-    let because = vec![vec![cause.to_owned(), format!("{} exports {name}", new.package)]];
+    let because = vec![vec![
+        cause.to_owned(),
+        format!("{} exports {name}", new.package),
+    ]];
     let plan = ProcessPlan {
         name: name.clone(),
         verdict: Verdict::Start,
@@ -231,7 +271,10 @@ fn started(name: &ProcessName, new: &Exported, cause: &str) -> (ProcessImpact, P
 }
 
 fn stopped(name: &ProcessName, old: &Exported) -> (ProcessImpact, ProcessPlan) {
-    let because = vec![vec![format!("no package exports {name} any more; {} did", old.package)]];
+    let because = vec![vec![format!(
+        "no package exports {name} any more; {} did",
+        old.package
+    )]];
     let plan = ProcessPlan {
         name: name.clone(),
         verdict: Verdict::Stop,
@@ -255,10 +298,20 @@ fn run_by(program: &Program, name: &ProcessName) -> Chain {
 
 /// The names of the fields in which two declarations differ.
 fn differing_fields(old: &ProcessSpec, new: &ProcessSpec) -> String {
-    let fields = |spec| serde_json::to_value(spec).ok().and_then(|value| value.as_object().cloned());
-    let (Some(old), Some(new)) = (fields(old), fields(new)) else { return String::new() };
-    let all = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key)));
-    let differing: Vec<&str> =
-        all.filter(|key| old.get(*key) != new.get(*key)).map(String::as_str).collect();
+    let fields = |spec| {
+        serde_json::to_value(spec)
+            .ok()
+            .and_then(|value| value.as_object().cloned())
+    };
+    let (Some(old), Some(new)) = (fields(old), fields(new)) else {
+        return String::new();
+    };
+    let all = old
+        .keys()
+        .chain(new.keys().filter(|key| !old.contains_key(*key)));
+    let differing: Vec<&str> = all
+        .filter(|key| old.get(*key) != new.get(*key))
+        .map(String::as_str)
+        .collect();
     differing.join(", ")
 }

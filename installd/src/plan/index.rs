@@ -244,7 +244,10 @@ fn resolve_all(
             && follow(tree, entry.path.as_str())
                 .is_some_and(|end| tree.entry(&end).and_then(facts).is_some())
     };
-    let links = tree.entries().map(|(_, entry)| entry).filter(|entry| leads_to_elf(entry));
+    let links = tree
+        .entries()
+        .map(|(_, entry)| entry)
+        .filter(|entry| leads_to_elf(entry));
     paths.extend(links.map(|entry| entry.path.as_str()));
     paths.sort_unstable();
     builder.open(declared, &paths);

@@ -183,15 +183,33 @@ pub fn plan(world: &World, request: &Request) -> Plan {
         asked,
     };
     let (shown, processes) = impact.verdicts();
-    let mut report = PlanReport { processes: shown, ..PlanReport::default() };
-    report.set = SetChange { before: names(&index.order), after: names(&set.order) };
+    let mut report = PlanReport {
+        processes: shown,
+        ..PlanReport::default()
+    };
+    report.set = SetChange {
+        before: names(&index.order),
+        after: names(&set.order),
+    };
     describe_files(&tree, &mut report);
-    discover_lacks(&Found { tree: &tree, graph: &graph, set: &set, exports: &exports }, &mut report);
+    discover_lacks(
+        &Found {
+            tree: &tree,
+            graph: &graph,
+            set: &set,
+            exports: &exports,
+        },
+        &mut report,
+    );
     match order::order(&processes) {
         Ok(order) => report.order = order,
         Err(circle) => report.unmet.push(circle),
     }
-    let changes: Vec<PathChange> = tree.differences.iter().map(|one| change(&tree, one)).collect();
+    let changes: Vec<PathChange> = tree
+        .differences
+        .iter()
+        .map(|one| change(&tree, one))
+        .collect();
     Plan {
         report,
         entering: set.entering().map(|(_, one)| one.clone()).collect(),
@@ -216,7 +234,14 @@ fn new_graph<'a>(tree: &'a NewTree<'a>, set: &NewSet) -> (NewGraph<'a>, NewExpor
     let again = reach::resolve_again(tree, &mut builder);
     let exports = NewExports::new(tree, set, &mut builder);
     let added = builder.finish_continued();
-    (NewGraph { before: &index.graph, again, added }, exports)
+    (
+        NewGraph {
+            before: &index.graph,
+            again,
+            added,
+        },
+        exports,
+    )
 }
 
 fn describe_files(tree: &NewTree<'_>, report: &mut PlanReport) {
@@ -256,18 +281,27 @@ struct Found<'a> {
 }
 
 fn discover_lacks(found: &Found<'_>, report: &mut PlanReport) {
-    let Found { tree, graph, set, exports } = found;
+    let Found {
+        tree,
+        graph,
+        set,
+        exports,
+    } = found;
     let (libraries, warnings) = discrepancies::libraries(tree, graph);
     // A library that a package asks for in vain is told once, not for each of its files again.
     let told = |one: &Unmet| set.unmet.iter().any(|known| known.needs == one.needs);
     report.unmet = set.unmet.clone();
-    report.unmet.extend(libraries.into_iter().filter(|one| !told(one)));
+    report
+        .unmet
+        .extend(libraries.into_iter().filter(|one| !told(one)));
     report.unmet.extend(discrepancies::architectures(tree, set));
     report.unmet.extend(discrepancies::conflicts(tree));
     report.unmet.extend(exports.unmet.iter().cloned());
     report.warnings = set.warnings.clone();
     report.warnings.extend(warnings);
-    report.warnings.extend(discrepancies::on_faith(tree, graph, set, exports));
+    report
+        .warnings
+        .extend(discrepancies::on_faith(tree, graph, set, exports));
 }
 
 fn change(tree: &NewTree<'_>, one: &Difference<'_>) -> PathChange {
@@ -280,7 +314,9 @@ fn change(tree: &NewTree<'_>, one: &Difference<'_>) -> PathChange {
         path: one.path.clone(),
         how: one.how,
         old: one.old.map(|old| selected(old, tree.index.object(old.1))),
-        new: one.new.map(|new| selected(new, one.keeps.or_else(|| own_object(new.1)))),
+        new: one
+            .new
+            .map(|new| selected(new, one.keeps.or_else(|| own_object(new.1)))),
         library: diff::concerns_library(tree, one),
     }
 }
@@ -310,7 +346,11 @@ impl Plan {
         let entries = composed.entries();
         let select = |(package, entry): (&Package, &FileEntry)| Selected {
             package: package.id.clone(),
-            object: self.kept.get(&entry.path).copied().or_else(|| own_object(entry)),
+            object: self
+                .kept
+                .get(&entry.path)
+                .copied()
+                .or_else(|| own_object(entry)),
             entry: entry.clone(),
         };
         entries.into_iter().map(select).collect()
@@ -320,6 +360,11 @@ impl Plan {
     pub fn active(&self, world: &World) -> Active {
         let Active { node, rules, .. } = world.index.active();
         let (list, kept) = (self.list.clone(), self.kept.clone());
-        Active { list, kept, node: node.clone(), rules: rules.clone() }
+        Active {
+            list,
+            kept,
+            node: node.clone(),
+            rules: rules.clone(),
+        }
     }
 }

@@ -11,7 +11,10 @@ pub(super) fn order(processes: &[ProcessPlan]) -> Result<Vec<Vec<String>>, Unmet
     match graph(&members) {
         Ok(graph) => Ok(graph.groups()),
         Err(cycle) => Err(Unmet {
-            by: cycle.processes.first().map_or_else(String::new, |one| format!("process {one}")),
+            by: cycle
+                .processes
+                .first()
+                .map_or_else(String::new, |one| format!("process {one}")),
             needs: cycle.to_string(),
             hint: "take one `after` out of the packages' manifests".to_owned(),
         }),

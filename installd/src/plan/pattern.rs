@@ -56,7 +56,11 @@ mod tests {
             ("/usr/**/y", "/usr/share/x/y", true),
             ("/usr/**/*.cli", "/usr/share/a.b/c.cli", true),
             ("/usr/**/*.cli", "/usr/share/a.b/c.clix", false),
-            ("/usr/lib/*/libnss_*.so.2", "/usr/lib/x86/libnss_a.so.2", true),
+            (
+                "/usr/lib/*/libnss_*.so.2",
+                "/usr/lib/x86/libnss_a.so.2",
+                true,
+            ),
             ("/usr/l?b", "/usr/lib", true),
             ("/usr?lib", "/usr/lib", false),
             ("/usr/lib", "/usr/lib", true),

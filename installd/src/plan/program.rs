@@ -30,7 +30,9 @@ pub(super) struct ProgramOf<'b, 'a, V> {
 
 /// The absolute path of a command line's program, without systemd's prefixes.
 pub(super) fn program_path(spec: &ProcessSpec) -> &str {
-    spec.exec.first().map_or("", |word| word.trim_start_matches(['-', '@', ':', '+', '!']))
+    spec.exec.first().map_or("", |word| {
+        word.trim_start_matches(['-', '@', ':', '+', '!'])
+    })
 }
 
 impl<'b, 'a, V: View> ProgramOf<'b, 'a, V> {
@@ -40,7 +42,10 @@ impl<'b, 'a, V: View> ProgramOf<'b, 'a, V> {
 
     pub(super) fn find(&mut self, spec: &ProcessSpec) -> Program {
         let exec = program_path(spec).to_owned();
-        let mut program = Program { exec: exec.clone(), ..Program::default() };
+        let mut program = Program {
+            exec: exec.clone(),
+            ..Program::default()
+        };
         let mut next = exec;
         for _ in 0..=MAX_INTERPRETERS {
             let Some((file, interpreter)) = self.file(&next) else {
@@ -80,13 +85,23 @@ impl<'b, 'a, V: View> ProgramOf<'b, 'a, V> {
         }
         let variable = |name: &str| spec.environment.get(name).map_or("", String::as_str);
         let directories = variable("LD_LIBRARY_PATH").split([':', ';']);
-        let library_path: Vec<String> =
-            directories.filter(|one| one.starts_with('/')).map(str::to_owned).collect();
-        let context = Context { library_path, ..Context::default() };
+        let library_path: Vec<String> = directories
+            .filter(|one| one.starts_with('/'))
+            .map(str::to_owned)
+            .collect();
+        let context = Context {
+            library_path,
+            ..Context::default()
+        };
         let context = self.builder.context(context);
         program.roots.push(self.builder.node(file, context));
-        for name in variable("LD_PRELOAD").split([':', ' ']).filter(|name| !name.is_empty()) {
-            program.roots.extend(self.builder.preloaded(name, file, context));
+        for name in variable("LD_PRELOAD")
+            .split([':', ' '])
+            .filter(|name| !name.is_empty())
+        {
+            program
+                .roots
+                .extend(self.builder.preloaded(name, file, context));
         }
     }
 }

@@ -27,7 +27,10 @@ pub(super) struct NewGraph<'a> {
 impl NewGraph<'_> {
     pub(super) fn node(&self, id: NodeId) -> Option<&LoadedFile> {
         let at = id as usize;
-        self.before.nodes.get(at).or_else(|| self.added.get(at - self.before.nodes.len()))
+        self.before
+            .nodes
+            .get(at)
+            .or_else(|| self.added.get(at - self.before.nodes.len()))
     }
 
     /// The needs of a node in the new tree, and what they lead to.
@@ -122,7 +125,10 @@ pub(super) struct Reached {
 impl Reached {
     /// Finds the causes and lets them spread.
     pub(super) fn new(tree: &NewTree<'_>, graph: &NewGraph<'_>) -> Self {
-        let mut reached = Self { labels: vec![Vec::new(); graph.nodes()], ..Self::default() };
+        let mut reached = Self {
+            labels: vec![Vec::new(); graph.nodes()],
+            ..Self::default()
+        };
         reached.changed_files(tree, graph);
         reached.changed_needs(tree, graph);
         reached.new_openings(tree, graph);
@@ -150,12 +156,22 @@ impl Reached {
     }
 
     fn changed_files(&mut self, tree: &NewTree<'_>, graph: &NewGraph<'_>) {
-        for one in tree.differences.iter().filter(|one| one.how == How::Changed) {
+        for one in tree
+            .differences
+            .iter()
+            .filter(|one| one.how == How::Changed)
+        {
             let nodes = graph.before.nodes_of(one.path.as_str());
             if !nodes.is_empty() {
                 let cause = self.cause(format!("{} changed", one.path));
                 for &id in nodes {
-                    self.label(id, Label { cause, step: Step::Own });
+                    self.label(
+                        id,
+                        Label {
+                            cause,
+                            step: Step::Own,
+                        },
+                    );
                 }
             }
         }
@@ -167,11 +183,17 @@ impl Reached {
         for id in ids {
             let node = &graph.before.nodes[id as usize];
             // A file that changed itself is a cause already, whatever it needs now.
-            if tree.difference(&node.path).is_some_and(|one| one.how == How::Changed) {
+            if tree
+                .difference(&node.path)
+                .is_some_and(|one| one.how == How::Changed)
+            {
                 continue;
             }
             for new in &graph.again[&id] {
-                let mut same = node.edges.iter().filter(|old| (old.via, &old.name) == (new.via, &new.name));
+                let mut same = node
+                    .edges
+                    .iter()
+                    .filter(|old| (old.via, &old.name) == (new.via, &new.name));
                 let old = same.next().and_then(|old| old.target.as_ref());
                 if let Some(text) = differs(tree, graph, old, new.target.as_ref()) {
                     let cause = self.cause(text);
@@ -184,7 +206,13 @@ impl Reached {
     fn needs(&mut self, id: NodeId, cause: u32, text: String) {
         let number = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
         self.texts.push(text);
-        self.label(id, Label { cause, step: Step::Need(number) });
+        self.label(
+            id,
+            Label {
+                cause,
+                step: Step::Need(number),
+            },
+        );
     }
 
     /// Libraries that come and that a package has declared to be opened by pattern. What is
@@ -208,23 +236,44 @@ impl Reached {
     fn spread(&mut self, graph: &NewGraph<'_>) {
         let mut users: FxHashMap<NodeId, Vec<NodeId>> = FxHashMap::default();
         let first = u32::try_from(graph.before.nodes.len()).unwrap_or(u32::MAX);
-        let added = (first..).zip(&graph.added).map(|(id, node)| (id, &node.edges));
-        for (id, edges) in graph.again.iter().map(|(id, edges)| (*id, edges)).chain(added) {
+        let added = (first..)
+            .zip(&graph.added)
+            .map(|(id, node)| (id, &node.edges));
+        for (id, edges) in graph
+            .again
+            .iter()
+            .map(|(id, edges)| (*id, edges))
+            .chain(added)
+        {
             for target in edges.iter().filter_map(|edge| edge.target.as_ref()) {
                 users.entry(target.node).or_default().push(id);
             }
         }
         users.values_mut().for_each(|ids| ids.sort_unstable());
         let labelled = (0..).zip(&self.labels);
-        let mut open: VecDeque<(NodeId, u8)> =
-            labelled.flat_map(|(id, labels)| (0..).zip(labels).map(move |(i, _)| (id, i))).collect();
+        let mut open: VecDeque<(NodeId, u8)> = labelled
+            .flat_map(|(id, labels)| (0..).zip(labels).map(move |(i, _)| (id, i)))
+            .collect();
         while let Some((at, slot)) = open.pop_front() {
             let cause = self.labels[at as usize][slot as usize].cause;
-            let old = graph.before.users.get(at as usize).map_or(&[][..], Vec::as_slice);
+            let old = graph
+                .before
+                .users
+                .get(at as usize)
+                .map_or(&[][..], Vec::as_slice);
             let new = users.get(&at).map_or(&[][..], Vec::as_slice);
             for &user in old.iter().chain(new) {
-                if user != at && self.label(user, Label { cause, step: Step::From(at, slot) }) {
-                    let slot = u8::try_from(self.labels[user as usize].len() - 1).unwrap_or(u8::MAX);
+                if user != at
+                    && self.label(
+                        user,
+                        Label {
+                            cause,
+                            step: Step::From(at, slot),
+                        },
+                    )
+                {
+                    let slot =
+                        u8::try_from(self.labels[user as usize].len() - 1).unwrap_or(u8::MAX);
                     open.push_back((user, slot));
                 }
             }
@@ -233,7 +282,9 @@ impl Reached {
 
     /// Whether anything reaches this node.
     pub(super) fn is_reached(&self, id: NodeId) -> bool {
-        self.labels.get(id as usize).is_some_and(|labels| !labels.is_empty())
+        self.labels
+            .get(id as usize)
+            .is_some_and(|labels| !labels.is_empty())
     }
 
     /// The reason chains of a node, the shortest first, each from the cause to the node's needs.
@@ -288,7 +339,11 @@ fn differs(
         return (!equal && old_file != new_file).then(|| format!("{} changed", new.opened));
     }
     let by_place = tree.entry(new_file).and_then(facts).is_some_and(|facts| {
-        facts.runpath.iter().chain(&facts.rpath).any(|one| one.contains("ORIGIN"))
+        facts
+            .runpath
+            .iter()
+            .chain(&facts.rpath)
+            .any(|one| one.contains("ORIGIN"))
     });
     if equal && !by_place {
         return None;
@@ -310,7 +365,10 @@ pub(super) fn replacement<'a>(
     let parent = removed.path.parent();
     let added = tree.differences.iter().filter(|one| one.how == How::Added);
     let beside = added.filter(|one| one.path.parent() == parent);
-    beside.filter_map(|one| one.new).map(|(_, entry)| entry).find(|new| is_equal(old, new))
+    beside
+        .filter_map(|one| one.new)
+        .map(|(_, entry)| entry)
+        .find(|new| is_equal(old, new))
 }
 
 fn describe(path: &str, via: Via, name: &str) -> String {
@@ -322,9 +380,17 @@ fn describe(path: &str, via: Via, name: &str) -> String {
 
 /// How `user` loads `used`, in the new graph or in the one before.
 fn describe_edge(graph: &NewGraph<'_>, user: NodeId, used: NodeId) -> String {
-    let leads = |edge: &&Edge| edge.target.as_ref().is_some_and(|target| target.node == used);
+    let leads = |edge: &&Edge| {
+        edge.target
+            .as_ref()
+            .is_some_and(|target| target.node == used)
+    };
     let path = graph.node(user).map_or("", |node| &node.path);
-    let before = graph.before.nodes.get(user as usize).map_or(&[][..], |node| &node.edges);
+    let before = graph
+        .before
+        .nodes
+        .get(user as usize)
+        .map_or(&[][..], |node| &node.edges);
     let edges = || graph.edges(user).iter().chain(before);
     let sure = edges().filter(|edge| edge.via != Via::MayOpen).find(leads);
     match sure.or_else(|| edges().find(leads)) {
@@ -339,7 +405,10 @@ pub(super) fn loaded_by(graph: &NewGraph<'_>, roots: &[NodeId]) -> FxHashSet<Nod
     let mut open = roots.to_vec();
     while let Some(id) = open.pop() {
         if seen.insert(id) {
-            let targets = graph.edges(id).iter().filter_map(|edge| edge.target.as_ref());
+            let targets = graph
+                .edges(id)
+                .iter()
+                .filter_map(|edge| edge.target.as_ref());
             open.extend(targets.map(|target| target.node));
         }
     }

@@ -103,7 +103,11 @@ impl<'a> Edit<'a> {
     }
 
     fn deactivate(&mut self, reference: &PackageRef) {
-        let active = self.list.iter().find(|one| one.id.name == reference.name).cloned();
+        let active = self
+            .list
+            .iter()
+            .find(|one| one.id.name == reference.name)
+            .cloned();
         let Some(active) = active.filter(|one| one.is_meant_by(reference)) else {
             let unmet = self.not_active(reference);
             self.unmet.push(unmet);
@@ -117,9 +121,14 @@ impl<'a> Edit<'a> {
             self.replace(older);
             return;
         }
-        for gone in order::remove(&mut self.list, &reference.name).iter().skip(1) {
+        for gone in order::remove(&mut self.list, &reference.name)
+            .iter()
+            .skip(1)
+        {
             let gone = gone.id.name_version();
-            self.warnings.push(format!("the upgrade package {gone} leaves with {reference}"));
+            self.warnings.push(format!(
+                "the upgrade package {gone} leaves with {reference}"
+            ));
         }
     }
 
@@ -127,7 +136,10 @@ impl<'a> Edit<'a> {
     fn replaced_by(&self, active: &Package) -> Option<Package> {
         let versions = self.world.previous.get(&active.id.name)?;
         let others = versions.iter().rev().filter(|id| **id != active.id);
-        others.filter_map(|id| self.world.store.get(id)).next().cloned()
+        others
+            .filter_map(|id| self.world.store.get(id))
+            .next()
+            .cloned()
     }
 
     /// Brings what the wanted ones need from the store, and inserts all that is new.
@@ -135,10 +147,18 @@ impl<'a> Edit<'a> {
         let node = &self.index.active().node;
         let added = closure(&self.list, &self.wanted, &self.world.store, node);
         let there: FxHashSet<&PackageName> = self.list.iter().map(|one| &one.id.name).collect();
-        let lacking = self.wanted.iter().filter(|one| !there.contains(&one.id.name)).cloned();
+        let lacking = self
+            .wanted
+            .iter()
+            .filter(|one| !there.contains(&one.id.name))
+            .cloned();
         let new: Vec<Package> = lacking.chain(added.iter().cloned()).collect();
         let named = |name: &PackageName| there.contains(name);
-        self.brought = added.iter().map(|one| one.id.name.clone()).filter(|n| !named(n)).collect();
+        self.brought = added
+            .iter()
+            .map(|one| one.id.name.clone())
+            .filter(|n| !named(n))
+            .collect();
         // What is depended on goes in first, so that each finds its place before it.
         for package in order::effective(&new, node).into_iter().rev() {
             if self.list.iter().any(|one| one.id.name == package.id.name) {
@@ -159,7 +179,9 @@ impl<'a> Edit<'a> {
         let manifests: Vec<_> = self.list.iter().map(|one| &*one.manifest).collect();
         let answers = Answers::of(&manifests);
         let mut needed = vec![false; self.list.len()];
-        let mut open: Vec<usize> = (0..needed.len()).filter(|&i| !automatic(&self.list[i])).collect();
+        let mut open: Vec<usize> = (0..needed.len())
+            .filter(|&i| !automatic(&self.list[i]))
+            .collect();
         while let Some(at) = open.pop() {
             if !std::mem::replace(&mut needed[at], true) {
                 open.extend(order::edges_of(&self.list[at], &answers, node));
@@ -170,7 +192,14 @@ impl<'a> Edit<'a> {
     }
 
     fn finish(self) -> NewSet {
-        let Self { index, list, brought, mut unmet, warnings, .. } = self;
+        let Self {
+            index,
+            list,
+            brought,
+            mut unmet,
+            warnings,
+            ..
+        } = self;
         let mut set = arranged(index, list);
         set.brought = brought;
         set.warnings = warnings;
@@ -187,21 +216,35 @@ impl<'a> Edit<'a> {
             }
         } else {
             let have: Vec<&str> = versions.iter().map(|one| one.id.version.as_str()).collect();
-            format!("the store has {} of it; add the one that is meant", have.join(", "))
+            format!(
+                "the store has {} of it; add the one that is meant",
+                have.join(", ")
+            )
         };
-        Unmet { by: "the request".to_owned(), needs: reference.to_string(), hint }
+        Unmet {
+            by: "the request".to_owned(),
+            needs: reference.to_string(),
+            hint,
+        }
     }
 
     fn not_active(&self, reference: &PackageRef) -> Unmet {
         let active = self.list.iter().find(|one| one.id.name == reference.name);
         let hint = match active {
             Some(active) => format!("the active version is {}", active.id.version),
-            None => match nearest(reference.name.as_str(), self.list.iter().map(|one| &one.id.name)) {
+            None => match nearest(
+                reference.name.as_str(),
+                self.list.iter().map(|one| &one.id.name),
+            ) {
                 Some(name) => format!("it is not active; did you mean {name}?"),
                 None => "it is not active: nothing is to be done".to_owned(),
             },
         };
-        Unmet { by: "the request".to_owned(), needs: format!("active package {reference}"), hint }
+        Unmet {
+            by: "the request".to_owned(),
+            needs: format!("active package {reference}"),
+            hint,
+        }
     }
 }
 
@@ -220,17 +263,26 @@ fn arranged(index: &ActiveIndex, list: Vec<Package>) -> NewSet {
             at_of_old[*old as usize] = Some(at);
         }
     }
-    let entering = list.iter().zip(&stays).filter(|(_, old)| old.is_none()).map(|(one, _)| one);
-    let gone = index.order.iter().zip(&at_of_old).filter(|(_, at)| at.is_none());
+    let entering = list
+        .iter()
+        .zip(&stays)
+        .filter(|(_, old)| old.is_none())
+        .map(|(one, _)| one);
+    let gone = index
+        .order
+        .iter()
+        .zip(&at_of_old)
+        .filter(|(_, at)| at.is_none());
     let leaving: Vec<Package> = gone.map(|(one, _)| one.clone()).collect();
     let again = askers(index, entering.chain(&leaving));
     let edges: Vec<Vec<usize>> = {
         let manifests: Vec<_> = list.iter().map(|one| &*one.manifest).collect();
         let answers = Answers::of(&manifests);
         let edges = list.iter().zip(&stays).map(|(one, old)| match old {
-            Some(old) if !again.contains(old) => {
-                index.edges[*old as usize].iter().filter_map(|&to| at_of_old[to]).collect()
-            }
+            Some(old) if !again.contains(old) => index.edges[*old as usize]
+                .iter()
+                .filter_map(|&to| at_of_old[to])
+                .collect(),
             _ => order::edges_of(one, &answers, node),
         });
         edges.collect()
@@ -244,7 +296,14 @@ fn arranged(index: &ActiveIndex, list: Vec<Package>) -> NewSet {
             moved[*old as usize] = Some(at);
         }
     }
-    NewSet { list, order, stays, moved, leaving, ..NewSet::default() }
+    NewSet {
+        list,
+        order,
+        stays,
+        moved,
+        leaving,
+        ..NewSet::default()
+    }
 }
 
 /// Places in the active order of those that require something by a name that these answer to.
@@ -253,7 +312,11 @@ fn askers<'a>(index: &ActiveIndex, changed: impl Iterator<Item = &'a Package>) -
         let provided = one.manifest.provides.iter().map(|provided| &provided.name);
         provided.chain([&one.id.name])
     });
-    names.filter_map(|name| index.requirers.get(name)).flatten().copied().collect()
+    names
+        .filter_map(|name| index.requirers.get(name))
+        .flatten()
+        .copied()
+        .collect()
 }
 
 /// What entering packages, and those that the change may leave without an answer, ask in vain.
@@ -262,13 +325,24 @@ fn check(world: &World, set: &NewSet) -> Vec<Unmet> {
     let mut again = askers(index, set.leaving.iter());
     let apis = set.leaving.iter().flat_map(|one| one.provides_apis());
     again.extend(apis.filter_map(|api| index.consumers.get(api)).flatten());
-    let libraries = set.leaving.iter().flat_map(|one| &one.manifest.provides_libraries);
+    let libraries = set
+        .leaving
+        .iter()
+        .flat_map(|one| &one.manifest.provides_libraries);
     let sonames: FxHashSet<&str> = libraries.map(|one| one.soname.as_str()).collect();
     if !sonames.is_empty() {
         let uses = |one: &Package| {
-            one.manifest.requires_libraries.iter().any(|l| sonames.contains(l.soname.as_str()))
+            one.manifest
+                .requires_libraries
+                .iter()
+                .any(|l| sonames.contains(l.soname.as_str()))
         };
-        again.extend((0..).zip(&index.order).filter(|(_, one)| uses(one)).map(|(i, _)| i));
+        again.extend(
+            (0..)
+                .zip(&index.order)
+                .filter(|(_, one)| uses(one))
+                .map(|(i, _)| i),
+        );
     }
     let places = set.stays.iter().enumerate();
     let those = places.filter(|(_, old)| old.is_none_or(|old| again.contains(&old)));
@@ -290,7 +364,10 @@ fn nearest<'n>(
         let away = distance(wanted, name.as_str());
         (if begins { away.min(limit) } else { away }, name)
     });
-    scored.filter(|(away, _)| *away <= limit).min().map(|(_, name)| name)
+    scored
+        .filter(|(away, _)| *away <= limit)
+        .min()
+        .map(|(_, name)| name)
 }
 
 /// Edits from one word to the other (Levenshtein).
@@ -311,7 +388,10 @@ fn distance(a: &str, b: &str) -> usize {
 pub(super) fn describe(set: &NewSet) -> FxHashMap<PackageName, String> {
     let mut texts = FxHashMap::default();
     for gone in &set.leaving {
-        texts.insert(gone.id.name.clone(), format!("{} leaves", gone.id.name_version()));
+        texts.insert(
+            gone.id.name.clone(),
+            format!("{} leaves", gone.id.name_version()),
+        );
     }
     for (_, new) in set.entering() {
         let old = set.leaving.iter().find(|one| one.id.name == new.id.name);

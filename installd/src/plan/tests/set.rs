@@ -1,0 +1,178 @@
+//! The new set, and what is refused.
+
+use super::build::{Made, Node, data, elf, lib, name, package, program};
+
+#[test]
+fn a_package_brings_what_it_requires_and_takes_it_along_when_it_goes() {
+    let needs = package("libb", "1").requires("libc6");
+    let node = Node::running(&[package("libc6", "1")])
+        .with(program("app", &[]).requires("liba >= 2").requires("libb"))
+        .with(package("liba", "1"))
+        .with(package("liba", "2").requires("libc6"))
+        .with(package("liba", "3").requires("libc6"))
+        .with(needs);
+    let plan = node.plan(&["+app"]);
+    assert_eq!(plan.report.unmet, []);
+    assert_eq!(
+        plan.report.set.after,
+        ["app=1", "liba=3", "libb=1", "libc6=1"]
+    );
+    assert_eq!(plan.brought.len(), 2);
+    let with = node.after(&plan);
+    let back = with.plan(&["-app"]);
+    assert_eq!(
+        back.report.set.after,
+        ["libc6=1"],
+        "nobody asked for the libraries by name"
+    );
+    assert!(!back.leaving.iter().any(|one| one.id.name == name("libc6")));
+}
+
+#[test]
+fn a_newer_version_taken_back_gives_the_old_set() {
+    let node = Node::running(&[package("a", "1"), package("b", "1")]).with(package("a", "2"));
+    let with = node.after(&node.plan(&["+a"]));
+    assert_eq!(with.plan(&[]).report.set.before, ["a=2", "b=1"]);
+    assert_eq!(with.plan(&["-a=2"]).report.set.after, ["a=1", "b=1"]);
+    assert_eq!(with.plan(&["-a"]).report.set.after, ["b=1"]);
+}
+
+#[test]
+fn upgrades_stand_before_their_base_and_leave_with_its_version() {
+    let upgrade = |name: &str, version: &str| {
+        package(name, version)
+            .edit(|one| one.upgrades = Some("base = 1".parse().unwrap()))
+            .file(data("/usr/share/base/a").edit(|file| file.function = Some(name.to_owned())))
+    };
+    let base = |version: &str| package("base", version).file(data("/usr/share/base/a"));
+    let node = Node::running(&[package("app", "1").requires("base"), base("1")])
+        .with(upgrade("fix", "1"))
+        .with(upgrade("fix-more", "2"))
+        .with(base("2"));
+    let with = node.after(&node.plan(&["+fix-more", "+fix"]));
+    let before = with.plan(&[]).report.set.before;
+    assert_eq!(before, ["app=1", "fix-more=2", "fix=1", "base=1"]);
+    let plan = with.plan(&["+base=2"]);
+    assert_eq!(plan.report.set.after, ["app=1", "base=2"]);
+    assert_eq!(plan.report.warnings.len(), 2, "{:?}", plan.report.warnings);
+}
+
+#[test]
+fn what_is_refused_names_the_thing_and_the_way_out() {
+    let foreign = elf("/usr/bin/far").facts(|facts| facts.machine = "aarch64".into());
+    let far = package("far", "1")
+        .file(foreign)
+        .edit(|one| one.architecture = Some("x86_64".into()));
+    let circle = program("p", &[]).spec(|spec| spec.after = vec!["q".parse().unwrap()]);
+    let twin = program("twin", &[]).process("app", "/usr/bin/twin");
+    let wants = |version: &str| {
+        let need = model::manifest::LibraryNeed {
+            soname: "libx.so.1".into(),
+            versions: vec![version.to_owned()],
+        };
+        need
+    };
+    let provides = package("libx", "1")
+        .file(lib("libx.so.1"))
+        .edit(|one| one.provides_libraries.push(wants("X_1")));
+    let node = Node::running(&[
+        program("app", &[])
+            .requires("base")
+            .edit(|one| one.requires_libraries.push(wants("X_1"))),
+        package("base", "1"),
+        provides,
+    ])
+    .with(package("wanting", "1").requires("absent >= 2"))
+    .with(package("symbol", "1").edit(|one| one.requires_libraries.push(wants("X_2"))))
+    .with(program("lacking", &["libnone.so.9"]))
+    .with(far)
+    .with(package("alien", "1").edit(|one| one.architecture = Some("aarch64".into())))
+    .with(circle)
+    .with(program("q", &[]).spec(|spec| spec.after = vec!["p".parse().unwrap()]))
+    .with(twin)
+    .with(package("ghost", "1").process("ghost", "/usr/bin/ghost"));
+    let cases: [(&[&str], &str, &str); 12] = [
+        (&["+wanting"], "wanting 1", "absent >= 2"),
+        (
+            &["+symbol"],
+            "symbol 1",
+            "symbol version X_2 of library libx.so.1",
+        ),
+        (
+            &["+lacking"],
+            "/usr/bin/lacking",
+            "library libnone.so.9, which no package provides",
+        ),
+        (
+            &["+far"],
+            "/usr/bin/far of far=1",
+            "a node of architecture aarch64",
+        ),
+        (&["+alien"], "alien 1", "a node of architecture aarch64"),
+        (
+            &["+p", "+q"],
+            "process p",
+            "processes come after each other in a circle: p after q after p",
+        ),
+        (
+            &["+twin"],
+            "process app",
+            "one package that exports it, but app=1 and twin=1 do",
+        ),
+        (
+            &["+ghost"],
+            "process ghost",
+            "program /usr/bin/ghost, which no package of the set has",
+        ),
+        (&["-base"], "app 1", "base"),
+        (
+            &["-libx"],
+            "app 1",
+            "library libx.so.1, which no package provides",
+        ),
+        (&["+wantin"], "the request", "wantin"),
+        (&["-far"], "the request", "active package far"),
+    ];
+    for (words, by, needs) in cases {
+        let unmet = node.plan(words).report.unmet;
+        let found = unmet.iter().find(|one| one.by == by && one.needs == needs);
+        assert!(
+            found.is_some_and(|one| !one.hint.is_empty()),
+            "{words:?}: {unmet:#?}"
+        );
+        assert_eq!(unmet.len(), 1, "{words:?}: {unmet:#?}");
+    }
+    let hint = node.plan(&["+wantin"]).report.unmet[0].hint.clone();
+    assert!(hint.contains("wanting"), "{hint}");
+}
+
+#[test]
+fn what_is_wrong_already_does_not_stand_in_the_way() {
+    let node = Node::running(&[
+        package("broken", "1").requires("absent"),
+        program("hurt", &["libno.so"]),
+    ])
+    .with(package("fine", "1"));
+    assert_eq!(node.plan(&["+fine"]).report.unmet, []);
+}
+
+#[test]
+fn an_unannotated_dlopen_is_told_of_those_who_come_with_it() {
+    let calls = |name: &str, made: Made| {
+        let path = format!("/usr/bin/{name}");
+        let file = elf(&path).facts(|facts| facts.calls_dlopen = true);
+        made.file(file).process(name, &path)
+    };
+    let node = Node::running(&[])
+        .with(calls("blind", package("blind", "1")))
+        .with(calls(
+            "told",
+            package("told", "1").opens("/usr/bin/told", &[]),
+        ));
+    let warnings = node.plan(&["+blind"]).report.warnings;
+    assert!(
+        warnings[0].contains("blind cannot be Simple on faith"),
+        "{warnings:?}"
+    );
+    assert_eq!(node.plan(&["+told"]).report.warnings, [""; 0]);
+}
