@@ -35,7 +35,7 @@ fn make_directory(
     wanted: &SetupDirectory,
     accounts: &Accounts,
 ) -> Result<bool, Error> {
-    let path = below(&wanted.path, &["var", "run", "srv", "etc"])?;
+    let path = below(&wanted.path)?;
     let what = || format!("make the directory {}", wanted.path);
     let mode = match wanted.mode.as_deref() {
         None => 0o755,
@@ -63,7 +63,7 @@ fn make_directory(
 }
 
 fn make_link(root: &Root, link: &str, target: &str) -> Result<bool, Error> {
-    let path = below(link, &["etc"])?;
+    let path = below(link)?;
     let what = || format!("make the link {link}");
     if root.look(path).doing(what)?.is_some() {
         return Ok(false);
@@ -72,18 +72,21 @@ fn make_link(root: &Root, link: &str, target: &str) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// `path` without its leading `/`, where it is clean and below one of `tops`.
-fn below<'p>(path: &'p str, tops: &[&str]) -> Result<&'p str, Error> {
+/// Where a package may have directories and links made, outside the trees that it fills itself.
+const TOPS: [&str; 4] = ["var", "run", "srv", "etc"];
+
+/// `path` without its leading `/`, where it is clean and below one of [`TOPS`].
+fn below(path: &str) -> Result<&str, Error> {
     let relative = path.strip_prefix('/').unwrap_or_default();
     let mut parts = relative.split('/');
     let clean =
         |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
-    if parts.clone().all(clean) && parts.next().is_some_and(|top| tops.contains(&top)) {
+    if parts.clone().all(clean) && parts.next().is_some_and(|top| TOPS.contains(&top)) {
         return Ok(relative);
     }
     Err(Error::Refused(format!(
         "{path:?} is not a clean path below /{}",
-        tops.join(", /")
+        TOPS.join(", /")
     )))
 }
 
