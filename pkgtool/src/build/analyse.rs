@@ -15,6 +15,8 @@ mod links;
 use std::fmt;
 use std::path::PathBuf;
 
+pub(crate) use advice::pin_name;
+
 use model::Manifest;
 use model::elf::{Examined, examine};
 use model::envelope::{Filled, Source, Spool, SpoolError};

@@ -39,6 +39,12 @@ struct Built {
 #[derive(Debug, Serialize)]
 struct BuiltPackage {
     id: PackageId,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+#[derive(Debug, Serialize)]
+struct Counts {
     files: usize,
     bytes: u64,
     libraries: usize,
@@ -62,8 +68,13 @@ pub fn run(args: &BuildArgs, show: &mut Show) -> Result<Outcome, CommandError> {
         warnings.extend(warnings_of(&analysed));
         manifests.push(analysed.manifest);
     }
-    let packages = manifests.iter().map(summary).collect::<Result<_, _>>()?;
-    pack::pack(manifests, &spool, &output)?;
+    let counts: Vec<Counts> = manifests.iter().map(count).collect();
+    let ids = pack::pack(manifests, &spool, &output)?;
+    let packages = ids
+        .into_iter()
+        .zip(counts)
+        .map(|(id, counts)| BuiltPackage { id, counts })
+        .collect();
     let size = fs_err::metadata(&output)?.len();
     let built = Built {
         file: output,
@@ -79,10 +90,10 @@ pub fn run(args: &BuildArgs, show: &mut Show) -> Result<Outcome, CommandError> {
 }
 
 fn read_spec(source: &Path) -> Result<Spec, CommandError> {
-    let path = if source.is_dir() {
-        source.join("package.toml")
-    } else {
-        source.to_owned()
+    let path = match source.is_dir() {
+        true if source == Path::new(".") => PathBuf::from("package.toml"),
+        true => source.join("package.toml"),
+        false => source.to_owned(),
     };
     let text = fs_err::read_to_string(&path).map_err(|error| {
         CommandError::from(error)
@@ -151,9 +162,8 @@ fn warnings_of(analysed: &Analysed) -> Vec<String> {
         .collect()
 }
 
-fn summary(manifest: &Manifest) -> Result<BuiltPackage, CommandError> {
-    let mut built = BuiltPackage {
-        id: manifest.id(&manifest.to_bytes()?),
+fn count(manifest: &Manifest) -> Counts {
+    let mut built = Counts {
         files: manifest.files.len(),
         bytes: 0,
         libraries: 0,
@@ -168,7 +178,7 @@ fn summary(manifest: &Manifest) -> Result<BuiltPackage, CommandError> {
         built.libraries += usize::from(file.file_type == FileType::SharedLibrary);
         built.programs += usize::from(file.file_type == FileType::Executable);
     }
-    Ok(built)
+    built
 }
 
 fn text(built: &Built, look: Look) -> String {
@@ -177,11 +187,11 @@ fn text(built: &Built, look: Look) -> String {
             "{} {}: {} files ({}), {} libraries, {} programs, {} processes\n",
             look.strong(&package.id.name),
             package.id.version,
-            package.files,
-            bytes(package.bytes),
-            package.libraries,
-            package.programs,
-            package.processes,
+            package.counts.files,
+            bytes(package.counts.bytes),
+            package.counts.libraries,
+            package.counts.programs,
+            package.counts.processes,
         )
     });
     let file = format!(

@@ -87,7 +87,7 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Bytes of work in flight; with what workers hold, about three times as much memory.
-    const WINDOW: u64 = 8 << 20;
+    const WINDOW: u64 = 4 << 20;
 
     fn wait(&self, before: u64) {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);

@@ -191,7 +191,7 @@ fn a_process_that_reaches_an_unannotated_dlopen_is_reported_and_an_annotation_se
     assert_eq!(reported.manifest.notes, warnings);
     let mut annotated = with_process("/usr/sbin/p");
     let file = "/usr/sbin/p".parse().unwrap();
-    annotated.dlopen.push(model::manifest::DlopenUse {
+    annotated.dlopen.push(manifest::DlopenUse {
         file,
         libraries: Vec::new(),
     });

@@ -12,7 +12,7 @@ pub(super) fn matching(directory: &Path, source: &str) -> io::Result<Vec<PathBuf
     let plain = directory.join(source);
     // A file may well have a bracket in its name.
     if fs_err::symlink_metadata(&plain).is_ok() {
-        return Ok(vec![plain]);
+        return Ok(vec![without_dot(plain)]);
     }
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
     let directory = glob::Pattern::escape(&directory.to_string_lossy());
@@ -28,9 +28,19 @@ pub(super) fn matching(directory: &Path, source: &str) -> io::Result<Vec<PathBuf
         require_literal_leading_dot: true,
     };
     let found = glob::glob_with(&pattern, options).map_err(invalid)?;
-    let mut found: Vec<PathBuf> = found.collect::<Result<_, _>>().map_err(io::Error::from)?;
+    let found: Result<Vec<PathBuf>, _> = found.collect();
+    let mut found: Vec<PathBuf> = found
+        .map_err(io::Error::from)?
+        .into_iter()
+        .map(without_dot)
+        .collect();
     found.sort();
     Ok(found)
+}
+
+/// One spelling for one file: some tools write `./x`, and some `x`.
+fn without_dot(path: PathBuf) -> PathBuf {
+    path.strip_prefix(".").map(Path::to_owned).unwrap_or(path)
 }
 
 /// Where a rule puts one of its sources.

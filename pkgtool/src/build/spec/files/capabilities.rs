@@ -71,10 +71,12 @@ pub(super) fn parse(text: &str) -> Result<String, String> {
         high(permitted),
         high(inheritable),
     ];
-    let bytes = std::iter::once(head)
-        .chain(words)
-        .flat_map(u32::to_le_bytes);
-    Ok(bytes.map(|byte| format!("{byte:02x}")).collect())
+    let words = std::iter::once(head).chain(words);
+    // Little-endian words, so their bytes are turned before they are written as one number.
+    let texts: Vec<String> = words
+        .map(|word| format!("{:08x}", word.swap_bytes()))
+        .collect();
+    Ok(texts.concat())
 }
 
 fn low(bits: u64) -> u32 {
