@@ -157,7 +157,7 @@ impl Sysmgr {
         // An answer can be lost with the connection: the call ends when either does.
         let answer = tokio::select! {
             answer = timeout(limit, perform(&proxy, call)) => answer,
-            () = closed(&connection) => {
+            () = connection.closed() => {
                 self.connection = None;
                 return Err(away(zbus::Error::Failure("the connection broke".to_owned())));
             }
@@ -232,15 +232,6 @@ async fn proxy(connection: &Connection) -> zbus::Result<ManagerProxy<'static>> {
         .cache_properties(zbus::proxy::CacheProperties::No)
         .build()
         .await
-}
-
-/// Returns when the connection has ended.
-async fn closed(connection: &Connection) {
-    let mut stream = MessageStream::from(connection);
-    while next(&mut stream)
-        .await
-        .is_some_and(|message| message.is_ok())
-    {}
 }
 
 async fn next(stream: &mut MessageStream) -> Option<zbus::Result<zbus::Message>> {

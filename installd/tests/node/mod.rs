@@ -1,0 +1,421 @@
+//! A node in temporary directories, packages for it, and a sysmgrd that can be steered.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests: a failure here is a failed test"
+)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use installd::config::Config;
+use installd::engine::{self, Handle};
+use model::bus::Error;
+use model::change::{Action, ProcessOutcome, ProcessStatus, Request, Verdict, Veto};
+use model::envelope::{Compressor, WritePackage, Writer};
+use model::manifest::{FileEntry, FileType, Node as Entry, RegularFile};
+use model::transition::{
+    Ask, Ended, Prepare, Prepared, Transition, TransitionReport, Votes, Wanted,
+};
+use model::{Digest, Generation, Manifest, ProcessName, ProcessSpec};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use zbus::connection::Builder;
+use zbus::{Guid, OwnedFd, interface};
+
+/// A package with its contents.
+#[derive(Debug, Clone)]
+pub struct Package {
+    pub manifest: Manifest,
+    contents: Vec<Vec<u8>>,
+}
+
+/// An empty package.
+pub fn package(name: &str, version: &str) -> Package {
+    let manifest = Manifest::new(name.parse().unwrap(), version.parse().unwrap());
+    Package { manifest, contents: Vec::new() }
+}
+
+impl Package {
+    pub fn file(self, path: &str, mode: u32, bytes: &[u8]) -> Self {
+        self.typed(path, mode, bytes, FileType::Data)
+    }
+
+    pub fn config(self, path: &str, bytes: &[u8]) -> Self {
+        self.typed(path, 0o644, bytes, FileType::Config)
+    }
+
+    fn typed(mut self, path: &str, mode: u32, bytes: &[u8], file_type: FileType) -> Self {
+        let digest = Digest::of(bytes);
+        let examined = model::elf::examine(bytes, digest);
+        let elf = examined.facts.unwrap();
+        let architecture = elf.as_ref().map(|facts| facts.machine.clone());
+        let node = Entry::File(Box::new(RegularFile {
+            digest,
+            size: bytes.len() as u64,
+            signature: examined.signature,
+            file_type,
+            function: None,
+            architecture,
+            capabilities: None,
+            provides_apis: vec![],
+            consumes_apis: vec![],
+            elf: elf.map(Box::new),
+            uses: None,
+            interpreter: None,
+        }));
+        self.entry(path, mode, node);
+        self.contents.push(bytes.to_vec());
+        self
+    }
+
+    pub fn link(mut self, path: &str, target: &str) -> Self {
+        self.entry(path, 0, Entry::Link { target: target.to_owned() });
+        self
+    }
+
+    fn entry(&mut self, path: &str, mode: u32, node: Entry) {
+        let path = path.parse().unwrap();
+        self.manifest.files.push(FileEntry { path, mode, owner: None, group: None, node });
+        self.manifest.files.sort_by(|one, two| one.path.cmp(&two.path));
+    }
+
+    /// A program of this text, run as a process of this name.
+    pub fn process(self, name: &str, program: &str) -> Self {
+        let path = format!("/usr/sbin/{name}");
+        let mut with = self.typed(&path, 0o755, program.as_bytes(), FileType::Executable);
+        let spec = ProcessSpec::new(name.parse().unwrap(), vec![path]);
+        with.manifest.processes.push(spec);
+        with
+    }
+
+    pub fn spec(mut self, change: impl FnOnce(&mut ProcessSpec)) -> Self {
+        change(self.manifest.processes.last_mut().unwrap());
+        self
+    }
+
+    pub fn name_version(&self) -> String {
+        format!("{}={}", self.manifest.name, self.manifest.version)
+    }
+}
+
+/// The envelope of these packages, as bytes.
+pub fn envelope(packages: &[Package]) -> Vec<u8> {
+    let writes: Vec<_> =
+        packages.iter().map(|one| WritePackage::new(one.manifest.clone()).unwrap()).collect();
+    let mut writer = Writer::new(Vec::new(), &writes).unwrap();
+    let mut compressor = Compressor::new().unwrap();
+    while let Some((digest, _)) = writer.wanted() {
+        let mut all = packages.iter().flat_map(|one| &one.contents);
+        let plain = all.find(|bytes| Digest::of(bytes) == digest).unwrap();
+        writer.object(&mut compressor, plain).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+/// Bytes as a file to be read.
+pub fn as_file(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+/// A node without a bus, its engine in this process.
+pub struct Node {
+    pub dir: tempfile::TempDir,
+    pub config: Config,
+    pub engine: Handle,
+    task: JoinHandle<()>,
+}
+
+/// The configuration of a node below `dir`.
+pub fn config(dir: &Path) -> Config {
+    for part in ["root/etc", "root/var", "root/run"] {
+        fs_err::create_dir_all(dir.join(part)).unwrap();
+    }
+    fs_err::write(dir.join("root/etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
+    fs_err::write(dir.join("root/etc/group"), "root:x:0:\n").unwrap();
+    let boot = dir.join("boot_id");
+    if !boot.exists() {
+        fs_err::write(&boot, "boot-1\n").unwrap();
+    }
+    let mut config = Config {
+        state_dir: dir.join("state"),
+        run_dir: dir.join("run"),
+        machine_root: dir.join("root"),
+        boot_id_file: boot,
+        ..Config::default()
+    };
+    config.timeouts.sysmgrd = "2s".parse().unwrap();
+    fs_err::create_dir_all(&config.run_dir).unwrap();
+    config
+}
+
+impl Node {
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        Self::over(dir, config)
+    }
+
+    pub fn over(dir: tempfile::TempDir, config: Config) -> Self {
+        let (engine, task) = engine::start(config.clone()).expect("the engine starts");
+        Self { dir, config, engine, task }
+    }
+
+    /// Ends the engine as a kill would: nothing of it runs on.
+    pub fn kill(self) -> (tempfile::TempDir, Config) {
+        self.task.abort();
+        (self.dir, self.config)
+    }
+
+    pub async fn add(&self, packages: &[Package]) -> Vec<model::change::AddedPackage> {
+        self.engine.add(as_file(&envelope(packages))).await.expect("the envelope is taken")
+    }
+
+    pub async fn apply(&self, request: Request) -> Result<model::change::ChangeReport, engine::Error> {
+        self.engine.apply(request, "the test".to_owned()).await
+    }
+
+    /// Activates, which must succeed.
+    pub async fn activate(&self, packages: &[&str]) -> model::change::ChangeReport {
+        let report = self.apply(activate(packages)).await.expect("the change is made");
+        assert_eq!(report.outcome, model::change::Outcome::Done, "{report:?}");
+        report
+    }
+
+    pub fn tree(&self, generation: Generation) -> PathBuf {
+        self.config.state_dir.join(format!("generations/{generation}/root"))
+    }
+
+    /// Every file of the store's `objects`, and of its `tmp`.
+    pub fn objects(&self) -> Vec<PathBuf> {
+        let mut all = Vec::new();
+        for part in ["objects", "tmp", "packages"] {
+            walk(&self.config.state_dir.join("store").join(part), &mut all);
+        }
+        all.sort();
+        all
+    }
+
+    pub fn etc(&self, name: &str) -> PathBuf {
+        self.config.machine_root.join("etc").join(name)
+    }
+}
+
+fn walk(directory: &Path, all: &mut Vec<PathBuf>) {
+    for entry in fs_err::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            walk(&entry.path(), all);
+        } else {
+            all.push(entry.path());
+        }
+    }
+}
+
+pub fn activate(packages: &[&str]) -> Request {
+    let actions = packages.iter().map(|one| Action::Activate(one.parse().unwrap()));
+    Request { actions: actions.collect(), ..Request::default() }
+}
+
+pub fn deactivate(packages: &[&str]) -> Request {
+    let actions = packages.iter().map(|one| Action::Deactivate(one.parse().unwrap()));
+    Request { actions: actions.collect(), ..Request::default() }
+}
+
+/// What the steered sysmgrd does, and what it has been told.
+#[derive(Debug, Default)]
+pub struct Script {
+    /// Processes that run, with their generation.
+    pub running: BTreeMap<ProcessName, Generation>,
+    /// Of these, those that have registered.
+    pub registered: Vec<ProcessName>,
+    pub vetoes: Vec<Veto>,
+    pub not_ready: Vec<Veto>,
+    /// Processes that fail in the generation given.
+    pub failing: Vec<(ProcessName, Generation)>,
+    /// The next transition says that it has begun, and ends only when it is let.
+    pub hold: bool,
+    pub asks: Vec<Ask>,
+    pub prepares: Vec<Prepare>,
+    pub transitions: Vec<Transition>,
+    pub ended: Vec<Ended>,
+}
+
+/// A sysmgrd that starts nothing and does as it is told.
+#[derive(Debug, Clone)]
+pub struct Sysmgrd {
+    pub script: Arc<Mutex<Script>>,
+    begun: Arc<Notify>,
+    let_go: Arc<Notify>,
+    task: Arc<JoinHandle<()>>,
+}
+
+struct Served {
+    script: Arc<Mutex<Script>>,
+    begun: Arc<Notify>,
+    let_go: Arc<Notify>,
+}
+
+impl Sysmgrd {
+    /// Listens at the node's socket.
+    pub fn listen(config: &Config) -> Self {
+        Self::with(config, Arc::default())
+    }
+
+    pub fn with(config: &Config, script: Arc<Mutex<Script>>) -> Self {
+        let path = config.run_dir.join("sysmgrd.sock");
+        drop(fs_err::remove_file(&path));
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let (begun, let_go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let own = (Arc::clone(&script), Arc::clone(&begun), Arc::clone(&let_go));
+        let task = tokio::spawn(async move {
+            let mut connections = Vec::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let served = Served {
+                    script: Arc::clone(&own.0),
+                    begun: Arc::clone(&own.1),
+                    let_go: Arc::clone(&own.2),
+                };
+                let builder = Builder::unix_stream(stream.into_std().unwrap())
+                    .server(Guid::generate())
+                    .p2p()
+                    .serve_at(model::bus::sysmgrd::PATH, served);
+                if let Ok(connection) = builder.build().await {
+                    connections.push(connection);
+                }
+            }
+        });
+        Self { script, begun, let_go, task: Arc::new(task) }
+    }
+
+    pub fn script<T>(&self, change: impl FnOnce(&mut Script) -> T) -> T {
+        change(&mut self.script.lock().unwrap())
+    }
+
+    /// Returns when a held transition has begun.
+    pub async fn begun(&self) {
+        self.begun.notified().await;
+    }
+
+    pub fn let_go(&self) {
+        self.let_go.notify_one();
+    }
+
+    /// Goes away with all its connections.
+    pub fn stop(&self) {
+        self.task.abort();
+    }
+
+    pub fn running(&self) -> Vec<(String, u64)> {
+        self.script(|script| {
+            script.running.iter().map(|(name, number)| (name.to_string(), number.0)).collect()
+        })
+    }
+}
+
+fn answer<T: serde::Serialize>(value: &T) -> Result<String, Error> {
+    model::bus::encode(value)
+}
+
+#[interface(name = "org.changeover.SysMgr1.Manager")]
+impl Served {
+    fn processes(&self) -> Result<String, Error> {
+        let script = self.script.lock().unwrap();
+        let status = |(name, generation): (&ProcessName, &Generation)| ProcessStatus {
+            name: name.clone(),
+            package: "some".parse().unwrap(),
+            pid: Some(1),
+            state: "ready".to_owned(),
+            generation: *generation,
+            since: String::new(),
+            restarts: 0,
+            registered: script.registered.contains(name),
+            status: None,
+        };
+        answer(&script.running.iter().map(status).collect::<Vec<_>>())
+    }
+
+    fn open_view(&self) -> Result<OwnedFd, Error> {
+        Err(Error::Failed("no views here".to_owned()))
+    }
+
+    fn ask(&self, document: &str) -> Result<String, Error> {
+        let mut script = self.script.lock().unwrap();
+        script.asks.push(model::bus::decode(document)?);
+        answer(&Votes { vetoes: script.vetoes.clone(), ..Votes::default() })
+    }
+
+    fn prepare(&self, document: &str) -> Result<String, Error> {
+        let mut script = self.script.lock().unwrap();
+        script.prepares.push(model::bus::decode(document)?);
+        answer(&Prepared { not_ready: script.not_ready.clone() })
+    }
+
+    async fn transition(&self, document: &str) -> Result<String, Error> {
+        let transition: Transition = model::bus::decode(document)?;
+        let hold = {
+            let mut script = self.script.lock().unwrap();
+            script.transitions.push(transition.clone());
+            std::mem::take(&mut script.hold)
+        };
+        if hold {
+            self.begun.notify_one();
+            self.let_go.notified().await;
+        }
+        let mut script = self.script.lock().unwrap();
+        answer(&script.take(&transition))
+    }
+
+    fn end(&self, document: &str) -> Result<(), Error> {
+        let mut script = self.script.lock().unwrap();
+        script.ended.push(model::bus::decode(document)?);
+        Ok(())
+    }
+
+    fn mapped(&self) -> Result<String, Error> {
+        Ok("[]".to_owned())
+    }
+}
+
+impl Script {
+    fn take(&mut self, transition: &Transition) -> TransitionReport {
+        let mut report = TransitionReport::default();
+        for name in &transition.obsolete {
+            self.running.remove(name);
+            report.processes.push(outcome(name, Verdict::Stop));
+        }
+        let told = transition.told.iter().map(|one| &one.wanted);
+        let lists: [(Verdict, Vec<&Wanted>); 3] = [
+            (Verdict::Start, transition.new.iter().collect()),
+            (Verdict::Restart, transition.changed.iter().chain(&transition.dependent).collect()),
+            (Verdict::Notify, told.collect()),
+        ];
+        for (verdict, list) in lists {
+            for wanted in list {
+                let name = &wanted.spec.name;
+                let generation = transition.tree.generation;
+                report.processes.push(outcome(name, verdict));
+                if self.failing.contains(&(name.clone(), generation)) {
+                    self.running.remove(name);
+                    let reason = "it does not come up".to_owned();
+                    report.failed.push(Veto { process: name.clone(), reason });
+                } else {
+                    self.running.insert(name.clone(), generation);
+                }
+            }
+        }
+        report
+    }
+}
+
+fn outcome(name: &ProcessName, verdict: Verdict) -> ProcessOutcome {
+    ProcessOutcome { name: name.clone(), verdict, down_ms: 1, ready_ms: 1, detail: None }
+}
