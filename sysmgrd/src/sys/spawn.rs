@@ -411,14 +411,10 @@ unsafe fn become_program(shared: &mut Shared<'_>) -> Step {
             return Step::Session;
         }
         libc::umask(program.umask);
-        if let Some(limit) = program.open_files {
-            let limit = libc::rlimit {
-                rlim_cur: limit,
-                rlim_max: limit,
-            };
-            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) != 0 {
-                return Step::Limits;
-            }
+        if let Some(limit) = program.open_files
+            && !limit_open_files(limit)
+        {
+            return Step::Limits;
         }
         if !place_descriptors(shared) {
             return Step::Descriptors;
@@ -458,6 +454,27 @@ unsafe fn place_descriptors(shared: &Shared<'_>) -> bool {
         }
     }
     true
+}
+
+/// Sets the limit, or the closest one that this daemon may give: as systemd does where the hard limit
+/// is lower and it lacks the right to raise it.
+fn limit_open_files(wanted: u64) -> bool {
+    let mut limit = libc::rlimit {
+        rlim_cur: wanted,
+        rlim_max: wanted,
+    };
+    // SAFETY: both calls read or fill the structure that they are given; they are system calls and
+    // nothing else, as the child of a vfork must keep to.
+    unsafe {
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0 {
+            return true;
+        }
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return false;
+        }
+        limit.rlim_cur = wanted.min(limit.rlim_max);
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+    }
 }
 
 /// # Safety
