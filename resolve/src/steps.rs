@@ -215,7 +215,9 @@ impl Graph {
             }
             groups[level].push(format!("{} {}", step.kind.word(), step.process));
         }
-        groups.iter_mut().for_each(|group| group.sort_unstable());
+        for group in &mut groups {
+            group.sort_unstable();
+        }
         groups
     }
 

@@ -159,7 +159,7 @@ fn shared_that_may_turn<'a>(
     let turned = !places.is_sorted();
     let shared = index.tree.shared.values().filter(move |_| turned);
     shared
-        .flat_map(|places| places.first())
+        .filter_map(|places| places.first())
         .map(|place| index.tree.at(*place).1)
 }
 

@@ -151,7 +151,9 @@ impl ActiveIndex {
         let edges: Vec<Vec<usize>> = arranged.iter().map(|&i| moved(&of_list[i])).collect();
         let mut dependents = vec![Vec::new(); edges.len()];
         for (from, to) in (0..).zip(&edges) {
-            to.iter().for_each(|&to| dependents[to].push(from));
+            for &to in to {
+                dependents[to].push(from);
+            }
         }
         let position = (0..)
             .zip(&order)

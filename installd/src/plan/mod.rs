@@ -290,14 +290,14 @@ fn discover_lacks(found: &Found<'_>, report: &mut PlanReport) {
     let (libraries, warnings) = discrepancies::libraries(tree, graph);
     // A library that a package asks for in vain is told once, not for each of its files again.
     let told = |one: &Unmet| set.unmet.iter().any(|known| known.needs == one.needs);
-    report.unmet = set.unmet.clone();
+    report.unmet.clone_from(&set.unmet);
     report
         .unmet
         .extend(libraries.into_iter().filter(|one| !told(one)));
     report.unmet.extend(discrepancies::architectures(tree, set));
     report.unmet.extend(discrepancies::conflicts(tree));
     report.unmet.extend(exports.unmet.iter().cloned());
-    report.warnings = set.warnings.clone();
+    report.warnings.clone_from(&set.warnings);
     report.warnings.extend(warnings);
     report
         .warnings

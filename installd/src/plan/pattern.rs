@@ -5,7 +5,8 @@ pub(super) fn matches(pattern: &str, path: &str) -> bool {
     let (pattern, path) = (pattern.as_bytes(), path.as_bytes());
     let (mut p, mut t) = (0, 0);
     // The last star of each kind, to come back to: after a deep one every shallow one is settled.
-    let (mut shallow, mut deep): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    let mut shallow: Option<(usize, usize)> = None;
+    let mut deep: Option<(usize, usize)> = None;
     loop {
         match (pattern.get(p), path.get(t)) {
             (Some(b'*'), _) if pattern.get(p + 1) == Some(&b'*') => {

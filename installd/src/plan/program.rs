@@ -53,13 +53,11 @@ impl<'b, 'a, V: View> ProgramOf<'b, 'a, V> {
                 return program;
             };
             program.files.push(file.clone());
-            match interpreter {
-                Some(interpreter) => next = interpreter,
-                None => {
-                    self.load(&mut program, spec, &file);
-                    return program;
-                }
-            }
+            let Some(interpreter) = interpreter else {
+                self.load(&mut program, spec, &file);
+                return program;
+            };
+            next = interpreter;
         }
         program
     }

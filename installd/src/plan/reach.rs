@@ -249,7 +249,9 @@ impl Reached {
                 users.entry(target.node).or_default().push(id);
             }
         }
-        users.values_mut().for_each(|ids| ids.sort_unstable());
+        for ids in users.values_mut() {
+            ids.sort_unstable();
+        }
         let labelled = (0..).zip(&self.labels);
         let mut open: VecDeque<(NodeId, u8)> = labelled
             .flat_map(|(id, labels)| (0..).zip(labels).map(move |(i, _)| (id, i)))

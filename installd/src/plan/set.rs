@@ -135,10 +135,9 @@ impl<'a> Edit<'a> {
     /// The version that `active` replaced, where the store still has it.
     fn replaced_by(&self, active: &Package) -> Option<Package> {
         let versions = self.world.previous.get(&active.id.name)?;
-        let others = versions.iter().rev().filter(|id| **id != active.id);
+        let mut others = versions.iter().rev().filter(|id| **id != active.id);
         others
-            .filter_map(|id| self.world.store.get(id))
-            .next()
+            .find_map(|id| self.world.store.get(id))
             .cloned()
     }
 
@@ -323,7 +322,7 @@ fn askers<'a>(index: &ActiveIndex, changed: impl Iterator<Item = &'a Package>) -
 fn check(world: &World, set: &NewSet) -> Vec<Unmet> {
     let index = &world.index;
     let mut again = askers(index, set.leaving.iter());
-    let apis = set.leaving.iter().flat_map(|one| one.provides_apis());
+    let apis = set.leaving.iter().flat_map(Package::provides_apis);
     again.extend(apis.filter_map(|api| index.consumers.get(api)).flatten());
     let libraries = set
         .leaving

@@ -51,7 +51,7 @@ impl<'a> Checked<'a> {
         }
         let apis = set
             .iter()
-            .flat_map(|one| one.provides_apis())
+            .flat_map(Package::provides_apis)
             .map(String::as_str)
             .collect();
         Self {

@@ -142,11 +142,11 @@ pub fn closure(
             open.push(found);
         }
     }
-    in_order_of_insertion(search.added, node)
+    in_order_of_insertion(&search.added, node)
 }
 
-fn in_order_of_insertion(added: Vec<Package>, node: &Characteristics) -> Vec<Package> {
-    let mut order = crate::order::effective(&added, node);
+fn in_order_of_insertion(added: &[Package], node: &Characteristics) -> Vec<Package> {
+    let mut order = crate::order::effective(added, node);
     order.reverse();
     order
 }

@@ -19,7 +19,7 @@ fn package(name: &str, version: &str, edit: impl FnOnce(&mut Manifest)) -> Packa
 
 fn requires(name: &str, version: &str, needs: &[&str]) -> Package {
     package(name, version, |one| {
-        one.requires = needs.iter().map(|need| need.parse().unwrap()).collect()
+        one.requires = needs.iter().map(|need| need.parse().unwrap()).collect();
     })
 }
 
@@ -110,7 +110,7 @@ fn the_closure_takes_the_newest_admitted_and_prefers_what_is_there() {
         library("1", &["X_1"]),
     ]);
     let set = [requires("c", "1", &[]), library("1", &["X_1"])];
-    let mut found = names(&closure(&set, &[app.clone()], &shelf, &node()));
+    let mut found = names(&closure(&set, std::slice::from_ref(&app), &shelf, &node()));
     found.sort();
     // c is there and stays; libx lacks a symbol and gives way to a newer version of itself.
     assert_eq!(found, ["a=2", "b=1", "libx=2"]);

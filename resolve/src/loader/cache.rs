@@ -144,14 +144,14 @@ mod tests {
     /// A cache as ldconfig writes it.
     fn bytes(entries: &[(&str, &str, u32)]) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        out.extend((entries.len() as u32).to_le_bytes());
+        out.extend(u32::try_from(entries.len()).unwrap().to_le_bytes());
         out.resize(HEADER, 0);
         let mut strings: Vec<u8> = Vec::new();
         let base = HEADER + entries.len() * ENTRY;
         for (name, path, flags) in entries {
             out.extend(flags.to_le_bytes());
             for text in [name, path] {
-                out.extend(((base + strings.len()) as u32).to_le_bytes());
+                out.extend(u32::try_from(base + strings.len()).unwrap().to_le_bytes());
                 strings.extend(text.bytes().chain([0]));
             }
             out.extend([0; 12]);

@@ -17,6 +17,7 @@ pub struct Context {
 
 impl Context {
     /// What the libraries that `facts` at `path` loads inherit.
+    #[must_use]
     pub fn below(&self, path: &str, facts: &ElfFacts) -> Self {
         if facts.rpath.is_empty() {
             return self.clone();

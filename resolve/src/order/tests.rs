@@ -114,8 +114,8 @@ proptest! {
     #[test]
     fn circles_are_kept_as_they_stand_and_order_holds_around_them(requirements in requirements(true)) {
         let mut list = Vec::new();
-        for name in 0..NAMES {
-            insert(&mut list, package(name, 1, &requirements[name]), &node());
+        for (name, requires) in requirements.iter().enumerate() {
+            insert(&mut list, package(name, 1, requires), &node());
         }
         let order = effective(&list, &node());
         prop_assert_eq!(&effective(&order, &node()), &order, "a second time moves nothing");
@@ -129,7 +129,7 @@ proptest! {
 }
 
 fn reaches(requirements: &[Vec<usize>], from: usize, to: usize) -> bool {
-    let mut seen = vec![false; NAMES];
+    let mut seen = [false; NAMES];
     let mut open = vec![from];
     while let Some(at) = open.pop() {
         if !std::mem::replace(&mut seen[at], true) {
@@ -141,7 +141,7 @@ fn reaches(requirements: &[Vec<usize>], from: usize, to: usize) -> bool {
 
 fn upgrade(name: &str, version: u8, of: &str) -> Package {
     made(name, version, |manifest| {
-        manifest.upgrades = Some(of.parse().unwrap())
+        manifest.upgrades = Some(of.parse().unwrap());
     })
 }
 

@@ -234,6 +234,7 @@ impl Node {
     }
 
     /// With this package in the store.
+    #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     pub(super) fn with(mut self, package: Made) -> Self {
         let mut store = Shelf::clone(&self.world.store);
         store.put(package.done());

@@ -57,6 +57,7 @@ fn upgrades_stand_before_their_base_and_leave_with_its_version() {
     assert_eq!(plan.report.warnings.len(), 2, "{:?}", plan.report.warnings);
 }
 
+#[expect(clippy::too_many_lines, reason = "one table")]
 #[test]
 fn what_is_refused_names_the_thing_and_the_way_out() {
     let foreign = elf("/usr/bin/far").facts(|facts| facts.machine = "aarch64".into());
@@ -66,11 +67,10 @@ fn what_is_refused_names_the_thing_and_the_way_out() {
     let circle = program("p", &[]).spec(|spec| spec.after = vec!["q".parse().unwrap()]);
     let twin = program("twin", &[]).process("app", "/usr/bin/twin");
     let wants = |version: &str| {
-        let need = model::manifest::LibraryNeed {
+        model::manifest::LibraryNeed {
             soname: "libx.so.1".into(),
             versions: vec![version.to_owned()],
-        };
-        need
+        }
     };
     let provides = package("libx", "1")
         .file(lib("libx.so.1"))

@@ -55,7 +55,7 @@ fn a_soname_link_to_another_file_is_a_change_only_if_the_substance_differs() {
         .file(link(&format!("{LIB}/libx.so.1"), "libx.so.1.0.0"));
     let signature = old.0.files.iter().find_map(|one| match &one.node {
         model::manifest::Node::File(file) => Some(file.signature),
-        _ => None,
+        model::manifest::Node::Link { .. } | model::manifest::Node::Directory => None,
     });
     let signature = signature.unwrap();
     let new = |version: &str, same: bool| {
@@ -63,7 +63,7 @@ fn a_soname_link_to_another_file_is_a_change_only_if_the_substance_differs() {
         let file = file.facts(|f| f.soname = Some("libx.so.1".into()));
         let file = file.edit(|f| {
             if same {
-                f.signature = signature
+                f.signature = signature;
             }
         });
         package("libx", version).file(file).file(link(

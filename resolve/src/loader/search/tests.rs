@@ -22,17 +22,11 @@ impl Tree {
     fn of(lines: &[&str]) -> Self {
         let mut tree = Self::default();
         for line in lines {
-            let (path, node) = match line.split_once(" -> ") {
-                Some((path, target)) => (
-                    path,
-                    Node::Link {
-                        target: target.to_owned(),
-                    },
-                ),
-                None => {
-                    let (path, machine) = line.split_once('@').unwrap_or((line, "x86_64"));
-                    (path, Node::File(Box::new(library(machine))))
-                }
+            let (path, node) = if let Some((path, target)) = line.split_once(" -> ") {
+                (path, Node::Link { target: target.to_owned() })
+            } else {
+                let (path, machine) = line.split_once('@').unwrap_or((line, "x86_64"));
+                (path, Node::File(Box::new(library(machine))))
             };
             let entry = FileEntry {
                 path: path.parse().unwrap(),
