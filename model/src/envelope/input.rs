@@ -58,9 +58,7 @@ impl<R: Read> Input<R> {
     /// The current entry's bytes, which a limit has allowed. Memory grows only as bytes arrive.
     pub(super) fn rest(&mut self) -> Result<Vec<u8>, ReadError> {
         let mut bytes = Vec::new();
-        (&mut *self)
-            .read_to_end(&mut bytes)
-            .map_err(ReadError::Io)?;
+        self.read_to_end(&mut bytes).map_err(ReadError::Io)?;
         if self.left > 0 {
             return Err(ReadError::Truncated {
                 what: self.name.clone(),

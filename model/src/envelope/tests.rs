@@ -305,55 +305,22 @@ fn an_object_longer_or_shorter_than_its_manifest_says_is_refused() {
 #[test]
 fn every_limit_is_kept_and_named() {
     let bytes = simple();
-    let most = Limits::default();
-    let cases = [
+    let cases: [(fn(&mut Limits), &str); 8] = [
+        (|limits| limits.packages = 0, "number of packages"),
+        (|limits| limits.index = 10, "envelope.json"),
+        (|limits| limits.manifest = 10, "manifest.json"),
+        (|limits| limits.manifests = 10, "manifest.json"),
+        (|limits| limits.files = 1, "number of files"),
+        (|limits| limits.object = 4999, "object"),
+        (|limits| limits.total = 5002, "size of all objects"),
         (
-            Limits {
-                packages: 0,
-                ..most
-            },
-            "number of packages",
-        ),
-        (Limits { index: 10, ..most }, "envelope.json"),
-        (
-            Limits {
-                manifest: 10,
-                ..most
-            },
-            "manifest.json",
-        ),
-        (
-            Limits {
-                manifests: 10,
-                ..most
-            },
-            "manifest.json",
-        ),
-        (Limits { files: 1, ..most }, "number of files"),
-        (
-            Limits {
-                object: 4999,
-                ..most
-            },
-            "object",
-        ),
-        (
-            Limits {
-                total: 5002,
-                ..most
-            },
-            "size of all objects",
-        ),
-        (
-            Limits {
-                free_expansion: 100,
-                expansion: 2,
-                ..most
-            },
+            |limits| (limits.free_expansion, limits.expansion) = (100, 2),
             "expansion",
         ),
     ];
-    for (limits, word) in cases {
+    for (lower, word) in cases {
+        let mut limits = Limits::default();
+        lower(&mut limits);
         let error = read_all(&bytes[..], limits).unwrap_err();
         assert!(
             matches!(error, ReadError::OverLimit { .. }),
@@ -365,16 +332,13 @@ fn every_limit_is_kept_and_named() {
             message(&error)
         );
     }
-    read_all(
-        &bytes[..],
-        Limits {
-            files: 2,
-            object: 5000,
-            total: 5003,
-            ..most
-        },
-    )
-    .unwrap();
+    let enough = Limits {
+        files: 2,
+        object: 5000,
+        total: 5003,
+        ..Limits::default()
+    };
+    read_all(&bytes[..], enough).unwrap();
 }
 
 #[test]

@@ -9,6 +9,7 @@ use model::manifest::{FileType, Node};
 use model::{Manifest, PackageId};
 use serde::Serialize;
 
+use super::inspect::plural;
 use crate::build::analyse::{self, Analysed, Severity};
 use crate::build::spec::{Mistake, Mistakes, Spec};
 use crate::build::{collect, pack, spec};
@@ -182,16 +183,21 @@ fn count(manifest: &Manifest) -> Counts {
 }
 
 fn text(built: &Built, look: Look) -> String {
-    let packages = built.packages.iter().map(|package| {
+    let packages = built.packages.iter().map(|BuiltPackage { id, counts }| {
+        let parts = [
+            (counts.files, "file"),
+            (counts.libraries, "library"),
+            (counts.programs, "program"),
+            (counts.processes, "process"),
+        ];
+        let given = parts.into_iter().filter(|(number, _)| *number > 0);
+        let given: Vec<String> = given.map(|(number, what)| plural(number, what)).collect();
+        let name = look.strong(&id.name);
         format!(
-            "{} {}: {} files ({}), {} libraries, {} programs, {} processes\n",
-            look.strong(&package.id.name),
-            package.id.version,
-            package.counts.files,
-            bytes(package.counts.bytes),
-            package.counts.libraries,
-            package.counts.programs,
-            package.counts.processes,
+            "{name} {}: {} in {}\n",
+            id.version,
+            bytes(counts.bytes),
+            given.join(", ")
         )
     });
     let file = format!(
@@ -201,3 +207,6 @@ fn text(built: &Built, look: Look) -> String {
     );
     packages.chain([file]).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ use crate::show::Show;
 
 use self::contents::Contents;
 
+pub(crate) use self::package::count as plural;
+
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {

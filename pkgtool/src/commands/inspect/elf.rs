@@ -32,7 +32,7 @@ fn one(entry: &FileEntry, look: Look) -> Option<String> {
     let facts = rows(file, facts)
         .into_iter()
         .filter(|(_, value)| !value.is_empty());
-    lines.extend(facts.map(|(key, value)| format!("  {:14}{value}", look.faint(key))));
+    lines.extend(facts.map(|(key, value)| format!("  {}{value}", look.faint(format!("{key:14}")))));
     Some(lines.join("\n") + "\n")
 }
 

@@ -42,7 +42,8 @@ pub(super) fn text(contents: &Contents, asked: &Asked<'_>, look: Look) -> String
     parts.join("\n")
 }
 
-pub(super) fn count(number: usize, what: &str) -> String {
+/// `1 file`, `2 files`.
+pub(crate) fn count(number: usize, what: &str) -> String {
     if number == 1 {
         return format!("1 {what}");
     }
@@ -117,7 +118,7 @@ fn head(package: &ReadPackage, look: Look) -> String {
     facts.push(("signed", signed.to_owned()));
     let facts = facts
         .into_iter()
-        .map(|(key, value)| format!("{:14}{value}", look.faint(key)));
+        .map(|(key, value)| format!("{}{value}", look.faint(format!("{key:14}"))));
     lines.extend(facts);
     lines.join("\n") + "\n"
 }

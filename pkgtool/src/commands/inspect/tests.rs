@@ -135,7 +135,11 @@ fn unsized_text(text: &str) -> String {
         let mut parts: Vec<&str> = line.split(' ').collect();
         for at in 1..parts.len() {
             if matches!(parts[at].trim_end_matches([')', ':']), "KiB" | "B") {
-                parts[at - 1] = if parts[at - 1].starts_with('(') { "(N" } else { "N" };
+                parts[at - 1] = if parts[at - 1].starts_with('(') {
+                    "(N"
+                } else {
+                    "N"
+                };
             }
         }
         words.push(parts.join(" ").replace("N KiB", "N B"));
