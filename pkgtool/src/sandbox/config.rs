@@ -36,7 +36,12 @@ struct Installd {
     boot_id_file: PathBuf,
 }
 
-/// Writes the three files, and a boot id: to a node, each start is a boot.
+/// For an interactive bash: everything that the user has, and a prompt that says where one is.
+const BASHRC: &str = r#"[ -f ~/.bashrc ] && . ~/.bashrc
+PS1="(changeover) $PS1"
+"#;
+
+/// Writes all of it, and a boot id: to a node, each start is a boot.
 pub fn write(layout: &Layout, plan: &Plan) -> Result<()> {
     let run_dir = layout.run().join("changeover");
     let bind = |inside: &str| Bind {
@@ -48,9 +53,7 @@ pub fn write(layout: &Layout, plan: &Plan) -> Result<()> {
         bus: layout.bus_address(),
         machine_root: layout.root().to_owned(),
         cgroup: plan.cgroup.clone(),
-        bind: ["/etc", "/var/lib", "/var/log", "/var/cache", "/run"]
-            .map(bind)
-            .into(),
+        bind: ["/etc", "/var", "/srv", "/run"].map(bind).into(),
     };
     let installd = Installd {
         state_dir: layout.root().join("var/lib/changeover"),
@@ -64,6 +67,7 @@ pub fn write(layout: &Layout, plan: &Plan) -> Result<()> {
     fs_err::write(layout.own("sysmgrd.toml"), text)?;
     let text = toml::to_string(&installd).context("installd.toml")?;
     fs_err::write(layout.own("installd.toml"), text)?;
+    fs_err::write(layout.own("bashrc"), BASHRC)?;
     fs_err::write(layout.own("bus.conf"), bus(&layout.bus_socket()))?;
     Ok(())
 }

@@ -201,18 +201,30 @@ impl Node<'_> {
 
 /// A command, or the user's shell, with the environment that points every tool at the node.
 pub fn command(words: &[OsString], layout: &Layout, binaries: &Path) -> Command {
-    let shell = || std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
-    let (program, arguments) = match words.split_first() {
-        Some((program, arguments)) => (program.clone(), arguments),
-        None => (shell(), [].as_slice()),
+    let mut command = match words.split_first() {
+        Some((program, arguments)) => {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            command
+        }
+        None => shell(layout),
     };
-    let mut command = Command::new(program);
     command
-        .args(arguments)
         .env("CHANGEOVER_BUS", layout.bus_address())
         .env("CHANGEOVER_ROOT", layout.root())
-        .env("PATH", path_with(binaries))
-        .env("PS1", "(changeover) \\w \\$ ");
+        .env("PATH", path_with(binaries));
+    command
+}
+
+/// The user's shell, with a prompt that says where one is.
+fn shell(layout: &Layout) -> Command {
+    let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+    let mut command = Command::new(&shell);
+    command.env("PS1", "(changeover) \\w \\$ ");
+    if Path::new(&shell).file_name() == Some(OsStr::new("bash")) {
+        // The user's own file sets the prompt again.
+        command.arg("--rcfile").arg(layout.own("bashrc"));
+    }
     command
 }
 

@@ -42,10 +42,16 @@ impl Layout {
             "var/lib",
             "var/log/changeover",
             "var/cache",
+            "var/tmp",
+            "srv",
             ".sandbox",
         ] {
             mkdir(&root.join(dir))?;
         }
+        let everyones = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
+        fs_err::set_permissions(root.join("var/tmp"), everyones)?;
+        link(&root.join("var/run"), "/run")?;
+        link(&root.join("var/lock"), "/run/lock")?;
         for dir in [layout.etc_upper(), layout.etc_work()] {
             mkdir(&dir)?;
         }
@@ -107,6 +113,14 @@ impl Layout {
     /// A file of the sandbox's own: locks, configuration, the record of who runs.
     pub fn own(&self, name: &str) -> PathBuf {
         self.root.join(".sandbox").join(name)
+    }
+}
+
+/// The link is there, made now or before.
+fn link(path: &Path, target: &str) -> Result<()> {
+    match fs_err::os::unix::fs::symlink(target, path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
