@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use fs_err::File;
 use model::digest::Digest;
 use model::envelope::{self, Reader, Spool, SpoolError};
-use model::manifest::FileType;
+use model::manifest::{FileType, Node};
 use model::{Manifest, PackageName};
 
 use super::files::PlacedFile;
@@ -140,8 +140,10 @@ impl Maker {
         let (mut draft, staged) = stage(imported);
         draft.notes.splice(0..0, provenance);
         let package = format!("{}={}", draft.name, draft.version);
-        let analysed = analyse(draft, staged, spool, progress)?;
+        let mut analysed = analyse(draft, staged, spool, progress)?;
         if analysed.is_sound() {
+            let scripts = unknown_scripts(&analysed.manifest);
+            analysed.manifest.notes.extend(scripts);
             return Ok(analysed.manifest);
         }
         let mut findings = analysed.findings;
@@ -240,6 +242,30 @@ fn stage(imported: Imported) -> (Manifest, Vec<Staged>) {
     });
     let staged = staged.collect();
     (imported.manifest, staged)
+}
+
+/// Processes that are started by a script: what that runs in turn cannot be seen in it.
+fn unknown_scripts(manifest: &Manifest) -> Vec<String> {
+    let script = |path: &str| {
+        let entry = manifest
+            .files
+            .iter()
+            .find(|entry| entry.path.as_str() == path);
+        matches!(entry.map(|entry| &entry.node), Some(Node::File(file)) if file.interpreter.is_some())
+    };
+    let declared = |path: &str| manifest.dlopen.iter().any(|one| one.file.as_str() == path);
+    let started = manifest.processes.iter().filter_map(|process| {
+        let path = process.exec.first()?.trim_start_matches('-');
+        let unknown = script(path) && !declared(path);
+        unknown.then(|| {
+            format!(
+                "process {}: {path} is a script; what it runs in turn is not known until \
+                 [[dlopen]] in its overrides names it",
+                process.name
+            )
+        })
+    });
+    started.collect()
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

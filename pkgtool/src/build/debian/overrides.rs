@@ -26,6 +26,7 @@ macro_rules! shipped {
 shipped! {
     "cron",
     "debianutils",
+    "dnsmasq",
     "dnsmasq-base",
     "e2fsprogs",
     "gawk",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
-use model::path::PackagePath;
+use model::path::{PackagePath, merged_usr};
 use model::process::ProcessSpec;
 
 use super::files::PlacedFile;
@@ -55,7 +55,9 @@ pub fn read(
     let nothing = ProcessOverride::default();
     for (name, unit) in &units.services {
         let changes = overrides.process.get(&name.stem).unwrap_or(&nothing);
-        if let Some(why) = units.why_not(name, unit, changes) {
+        let why = units.why_not(name, unit, changes);
+        let why = why.or_else(|| unmet_condition(unit, changes, &has));
+        if let Some(why) = why {
             services
                 .notes
                 .push(format!("{}: not carried over: {why}", name.full));
@@ -254,6 +256,33 @@ impl Units {
     }
 }
 
+/// A condition on a file that a package would bring and this one does not: systemd would pass over
+/// the unit, and we cannot look again at each start.
+fn unmet_condition(
+    unit: &Unit,
+    changes: &ProcessOverride,
+    has: &dyn Fn(&str) -> bool,
+) -> Option<String> {
+    if changes.include {
+        return None;
+    }
+    let keys = [
+        "ConditionPathExists",
+        "ConditionFileIsExecutable",
+        "ConditionFileNotEmpty",
+    ];
+    keys.iter().find_map(|key| {
+        let values = unit.list("Unit", key).into_iter();
+        let unmet = values.map(merged_usr).find(|path| {
+            let packages = path.starts_with("/usr/") || path.starts_with("/etc/");
+            packages && !has(path)
+        })?;
+        Some(format!(
+            "{key}={unmet}, which the package does not bring; overrides may include it"
+        ))
+    })
+}
+
 /// The units that a maintainer script written by debhelper enables at a first installation; `None`
 /// where it enables none, so that the units' own `[Install]` decides.
 ///
@@ -338,5 +367,25 @@ fi
         let found = enabled(script).unwrap();
         assert!(found.contains("on.service") && !found.contains("off.service"));
         assert_eq!(enabled("#!/bin/sh\nldconfig\n"), None);
+    }
+
+    #[test]
+    fn a_unit_that_waits_for_a_file_which_nobody_brings_is_no_process() {
+        let has = |path: &str| path == "/etc/there";
+        let unmet = |lines: &str| {
+            let unit = Unit::parse(&format!("[Unit]\n{lines}\n"));
+            unmet_condition(&unit, &ProcessOverride::default(), &has).is_some()
+        };
+        assert!(unmet("ConditionPathExists=/etc/rsyncd.conf"));
+        assert!(unmet("ConditionFileIsExecutable=/sbin/resolvconf"));
+        assert!(!unmet("ConditionPathExists=/etc/there"));
+        assert!(!unmet("ConditionPathExists=!/etc/ssh/sshd_not_to_be_run"));
+        assert!(!unmet("ConditionPathExists=/dev/kvm"));
+        let unit = Unit::parse("[Unit]\nConditionPathExists=/etc/rsyncd.conf\n");
+        let included = ProcessOverride {
+            include: true,
+            ..ProcessOverride::default()
+        };
+        assert_eq!(unmet_condition(&unit, &included, &has), None);
     }
 }
