@@ -1,5 +1,4 @@
 //! Starting: views, readiness, users, environment, order.
-#![expect(missing_docs, reason = "tests")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod node;

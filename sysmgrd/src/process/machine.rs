@@ -27,6 +27,9 @@
 //! The function is total: each pair that does nothing is listed, and a new event or state does
 //! not compile until it has been thought about.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::time::Duration;
 

@@ -236,6 +236,22 @@ impl Node {
         }
     }
 
+    /// Waits until `name` is known and in `state`.
+    pub async fn wait_for_any(&self, name: &str, state: &str) {
+        let wanted = format!("\"name\":\"{name}\"");
+        while !self
+            .manager()
+            .await
+            .processes()
+            .await
+            .unwrap()
+            .contains(&wanted)
+        {
+            tokio::task::yield_now().await;
+        }
+        self.wait_for(name, state).await;
+    }
+
     pub async fn logs(&self, name: &str) -> Vec<String> {
         self.manager().await.logs(name, 100).await.unwrap()
     }
@@ -279,10 +295,10 @@ fn end_members(group: &Path) {
             return;
         }
         for pid in text.lines().filter_map(|line| line.parse().ok()) {
-            drop(nix::sys::signal::kill(
+            let _ = nix::sys::signal::kill(
                 nix::unistd::Pid::from_raw(pid),
                 nix::sys::signal::Signal::SIGKILL,
-            ));
+            );
         }
         std::thread::yield_now();
     }
@@ -300,10 +316,10 @@ fn end_by_mark(dir: &Path) {
         };
         let output = fs_err::read_link(entry.path().join("fd/1")).unwrap_or_default();
         if output.starts_with(dir.join("run")) {
-            drop(nix::sys::signal::kill(
+            let _ = nix::sys::signal::kill(
                 nix::unistd::Pid::from_raw(pid),
                 nix::sys::signal::Signal::SIGKILL,
-            ));
+            );
         }
     }
 }

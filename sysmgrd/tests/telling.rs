@@ -1,0 +1,407 @@
+//! Processes that are asked and told: votes, getting ready, moving a view, *done*.
+#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(unsafe_code, reason = "an inherited descriptor comes as a number")]
+
+mod node;
+
+use std::os::fd::FromRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use futures_util::StreamExt;
+use model::ChangeId;
+use model::bus::session::{FD_VARIABLE, SessionProxy};
+use model::change::Verdict;
+use model::process::Kind;
+use model::transition::{
+    Announcement, Ask, Asked, ChangedFile, Prepare, Prepared, Told, Transition, Tree, Votes,
+};
+use node::{Node, is_alive, name, notify, outcome, spec, starting, wanted};
+use zbus::connection::Builder;
+
+/// The process of these tests: this very program, started by sysmgrd. It does as `/run/do` says
+/// and writes what it sees.
+#[tokio::test]
+#[expect(clippy::print_stdout, reason = "its output is what the tests read")]
+async fn the_other_end() {
+    let Ok(number) = std::env::var(FD_VARIABLE) else {
+        return;
+    };
+    // SAFETY: sysmgrd passes this descriptor, and nobody else in this program uses it.
+    let stream = unsafe { UnixStream::from_raw_fd(number.parse().unwrap()) };
+    let connection = Builder::unix_stream(stream).p2p().build().await.unwrap();
+    let session = SessionProxy::new(&connection, "org.changeover.SysMgr1")
+        .await
+        .unwrap();
+    let mut evaluate = session.receive_evaluate().await.unwrap();
+    let mut prepare = session.receive_prepare().await.unwrap();
+    let mut changed = session.receive_changed().await.unwrap();
+    let mut ended = session.receive_ended().await.unwrap();
+    println!("registered as {}", session.register().await.unwrap());
+    loop {
+        let text = || fs_err::read_to_string("/usr/share/text").unwrap();
+        let manner = || fs_err::read_to_string("/run/do").unwrap_or_default();
+        tokio::select! {
+            Some(signal) = evaluate.next() => {
+                let asked: Asked = serde_json::from_str(signal.args().unwrap().asked()).unwrap();
+                println!("asked {}", asked.verdict);
+                match manner().as_str() {
+                    "mute" => {}
+                    "die" => return,
+                    "veto" => session.vote(7, false, "in a call", false).await.unwrap(),
+                    "reached" => session.vote(7, true, "", true).await.unwrap(),
+                    _ => session.vote(7, true, "", false).await.unwrap(),
+                }
+            }
+            Some(_) = prepare.next() => {
+                println!("prepare {}", text());
+                let reason = if manner() == "unready" { "disk busy" } else { "" };
+                session.prepared(7, reason).await.unwrap();
+            }
+            Some(signal) = changed.next() => {
+                println!("changed {}", text());
+                let change = *signal.args().unwrap().change();
+                match manner().as_str() {
+                    "mute" => {}
+                    "restart" => session.done(change, "librib.so.1 stays mapped").await.unwrap(),
+                    _ => session.done(change, "").await.unwrap(),
+                }
+            }
+            Some(_) = ended.next() => println!("ended {}", text()),
+        }
+    }
+}
+
+/// A tree that holds this program with the libraries that it needs.
+fn tree(node: &Node, generation: u64, text: &str) -> Tree {
+    let tree = node.tree(generation, text);
+    let own = std::env::current_exe().unwrap();
+    let to = tree.root.join("usr/bin/told");
+    if fs_err::hard_link(&own, &to).is_err() {
+        fs_err::copy(&own, &to).unwrap();
+    }
+    let output = Command::new("ldd").arg(&own).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let libraries = text.split_whitespace().filter(|word| word.starts_with('/'));
+    for library in libraries {
+        let library = Path::new(library);
+        let folder = tree
+            .root
+            .join("usr")
+            .join(library.parent().unwrap().strip_prefix("/").unwrap());
+        fs_err::create_dir_all(&folder).unwrap();
+        fs_err::copy(library, folder.join(library.file_name().unwrap())).unwrap();
+    }
+    tree
+}
+
+fn told_spec(name: &str) -> model::ProcessSpec {
+    let mut told = spec(name, "");
+    told.kind = Kind::SelfManaging;
+    told.exec = ["/usr/bin/told", "--exact", "the_other_end", "--nocapture"]
+        .map(String::from)
+        .to_vec();
+    told
+}
+
+async fn registered(node: &Node, name: &str) {
+    while !node.status(name).await.registered {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn with_told(node: &Node) -> u32 {
+    let mut ribd = told_spec("ribd");
+    ribd.user = Some("ribd".into());
+    let report = node
+        .transition(&starting(tree(node, 1, "one"), [ribd, notify("simple")]))
+        .await;
+    assert_eq!(report.failed, []);
+    registered(node, "ribd").await;
+    node.status("ribd").await.pid.unwrap()
+}
+
+fn announcement(files: Vec<ChangedFile>) -> Announcement {
+    Announcement {
+        change: ChangeId(7),
+        entering: vec!["rib=2".into()],
+        leaving: vec![],
+        files,
+    }
+}
+
+async fn ask(node: &Node, asked: &[(&str, Verdict)], timeout_ms: u64) -> Votes {
+    let one = |(process, verdict): &(&str, Verdict)| Asked {
+        process: name(process),
+        verdict: *verdict,
+        because: vec![],
+    };
+    let ask = Ask {
+        announcement: announcement(vec![]),
+        timeout_ms,
+        asked: asked.iter().map(one).collect(),
+    };
+    let votes = node
+        .manager()
+        .await
+        .ask(&serde_json::to_string(&ask).unwrap())
+        .await
+        .unwrap();
+    serde_json::from_str(&votes).unwrap()
+}
+
+async fn prepare(node: &Node, files: Vec<ChangedFile>) -> Prepared {
+    let levels = vec![vec![name("ribd")]];
+    let prepare = Prepare {
+        announcement: announcement(files),
+        timeout_ms: 5_000,
+        levels,
+    };
+    let answer = node
+        .manager()
+        .await
+        .prepare(&serde_json::to_string(&prepare).unwrap())
+        .await
+        .unwrap();
+    serde_json::from_str(&answer).unwrap()
+}
+
+fn behave(node: &Node, manner: &str) {
+    fs_err::write(node.dir.path().join("run/do"), manner).unwrap();
+}
+
+fn telling(tree: Tree, reached: bool, timeout_ms: u64) -> Transition {
+    let mut ribd = told_spec("ribd");
+    ribd.user = Some("ribd".into());
+    let mut transition = starting(tree, []);
+    transition.change = ChangeId(7);
+    transition.told = vec![Told {
+        wanted: wanted(ribd),
+        reached,
+        timeout_ms,
+    }];
+    transition
+}
+
+#[tokio::test]
+async fn votes_are_what_processes_say_and_silence_is_a_veto() {
+    let node = Node::start();
+    with_told(&node).await;
+    let reached = [
+        ("ribd", Verdict::Notify),
+        ("simple", Verdict::Restart),
+        ("nobody", Verdict::Start),
+    ];
+    let votes = ask(&node, &reached, 5_000).await;
+    assert_eq!((votes.vetoes, votes.accepted), (vec![], vec![name("ribd")]));
+    behave(&node, "veto");
+    let votes = ask(&node, &reached, 5_000).await;
+    assert_eq!(
+        (
+            votes.vetoes[0].process.as_str(),
+            votes.vetoes[0].reason.as_str()
+        ),
+        ("ribd", "in a call")
+    );
+    // One whom the change does not reach has no vote, but may say that it is reached.
+    assert_eq!(ask(&node, &[], 5_000).await, Votes::default());
+    behave(&node, "reached");
+    assert_eq!(ask(&node, &[], 5_000).await.also_reached, [name("ribd")]);
+    behave(&node, "mute");
+    let votes = ask(&node, &reached, 700).await;
+    assert!(
+        votes.vetoes[0]
+            .reason
+            .contains("no answer: nothing within 700 ms"),
+        "{votes:?}"
+    );
+    behave(&node, "die");
+    let votes = ask(&node, &reached, 5_000).await;
+    assert!(
+        votes.vetoes[0].reason.contains("ended while it was asked"),
+        "{votes:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_evaluate_program_votes_by_its_exit_and_its_last_line() {
+    let node = Node::start();
+    let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
+    let mut yes = notify("yes");
+    yes.evaluate = words("/usr/bin/daemon read /run/changeover/x exit 0");
+    yes.evaluate = words("/usr/bin/daemon env CHANGEOVER_VERDICT exit 0");
+    let mut no = notify("no");
+    no.evaluate = words("/usr/bin/daemon say first say busy-with-7-calls exit 1");
+    let mut broken = notify("broken");
+    broken.evaluate = words("/usr/bin/absent");
+    let mut crashed = notify("crashed");
+    crashed.evaluate = words("/usr/bin/daemon abort");
+    node.transition(&starting(node.tree(1, "one"), [yes, no, broken, crashed]))
+        .await;
+    let all = ["yes", "no", "broken", "crashed"].map(|name| (name, Verdict::Restart));
+    let votes = ask(&node, &all, 10_000).await;
+    assert_eq!(votes.accepted, [name("yes")]);
+    let reason = |name: &str| {
+        &votes
+            .vetoes
+            .iter()
+            .find(|veto| veto.process.as_str() == name)
+            .unwrap()
+            .reason
+    };
+    assert_eq!(reason("no"), "busy-with-7-calls");
+    assert!(
+        reason("broken").contains("/usr/bin/absent"),
+        "{}",
+        reason("broken")
+    );
+    assert!(
+        reason("crashed").contains("no answer"),
+        "{}",
+        reason("crashed")
+    );
+}
+
+#[tokio::test]
+async fn a_told_process_keeps_its_pid_and_sees_the_new_files_only_between_ready_and_done() {
+    let node = Node::start();
+    let pid = with_told(&node).await;
+    for (generation, text) in [(2, "two"), (3, "three"), (4, "four")] {
+        assert_eq!(prepare(&node, vec![]).await.not_ready, []);
+        let report = node
+            .transition(&telling(tree(&node, generation, text), true, 20_000))
+            .await;
+        assert_eq!(report.failed, []);
+        let outcome = outcome(&report, "ribd");
+        assert_eq!(
+            (outcome.verdict, outcome.down_ms, outcome.detail.as_deref()),
+            (Verdict::Notify, 0, None)
+        );
+        let ended = r#"{"change":7,"completed":true,"detail":"done"}"#;
+        node.manager().await.end(ended).await.unwrap();
+    }
+    let status = node.status("ribd").await;
+    assert_eq!((status.pid, status.generation.0), (Some(pid), 4));
+    while !node.logs("ribd").await.contains(&"ended four".to_owned()) {
+        tokio::task::yield_now().await;
+    }
+    let lines = node.logs("ribd").await;
+    let told: Vec<&str> = lines
+        .iter()
+        .map(String::as_str)
+        .filter(|line| !line.is_empty() && !line.starts_with("running"))
+        .collect();
+    let expected = [
+        "registered as ribd",
+        "prepare one",
+        "changed two",
+        "ended two",
+        "prepare two",
+        "changed three",
+        "ended three",
+        "prepare three",
+        "changed four",
+        "ended four",
+    ];
+    assert_eq!(
+        told.iter()
+            .map(|line| line.trim_start_matches("test the_other_end ... "))
+            .collect::<Vec<_>>(),
+        expected
+    );
+    // Nobody else has moved.
+    let other = node.status("simple").await;
+    assert_eq!(other.generation.0, 1);
+    let text = fs_err::read_to_string(format!("/proc/{}/root/usr/share/text", other.pid.unwrap()))
+        .unwrap();
+    assert_eq!(text, "one");
+    // Never more than its first tree and the newest.
+    let mounts = fs_err::read_to_string(format!("/proc/{pid}/mounts")).unwrap();
+    let stacked = mounts
+        .lines()
+        .filter(|line| line.split(' ').nth(1) == Some("/usr"))
+        .count();
+    assert_eq!(stacked, 2, "{mounts}");
+}
+
+#[tokio::test]
+async fn without_done_it_is_restarted_and_the_report_says_why() {
+    let cases = [
+        ("mute", 300, "no done within 300 ms"),
+        (
+            "restart",
+            20_000,
+            "asked for a restart: librib.so.1 stays mapped",
+        ),
+    ];
+    for (manner, timeout, why) in cases {
+        let node = Node::start();
+        let pid = with_told(&node).await;
+        behave(&node, manner);
+        let report = node
+            .transition(&telling(tree(&node, 2, "two"), true, timeout))
+            .await;
+        assert_eq!(report.failed, []);
+        let outcome = outcome(&report, "ribd");
+        assert_eq!(
+            (outcome.verdict, outcome.detail.as_deref()),
+            (Verdict::Restart, Some(why))
+        );
+        assert!(!is_alive(pid));
+        let status = node.status("ribd").await;
+        assert_eq!((status.state.as_str(), status.generation.0), ("ready", 2));
+    }
+}
+
+#[tokio::test]
+async fn an_unreached_process_is_told_and_not_waited_for() {
+    let node = Node::start();
+    let pid = with_told(&node).await;
+    behave(&node, "mute");
+    let report = node
+        .transition(&telling(tree(&node, 2, "two"), false, 60_000))
+        .await;
+    assert_eq!(
+        (report.failed.len(), outcome(&report, "ribd").verdict),
+        (0, Verdict::Notify)
+    );
+    assert_eq!(
+        (
+            node.status("ribd").await.pid,
+            node.status("ribd").await.generation.0
+        ),
+        (Some(pid), 2)
+    );
+}
+
+#[tokio::test]
+async fn one_that_says_done_but_still_maps_the_old_file_is_restarted() {
+    use std::os::unix::fs::MetadataExt;
+    let node = Node::start();
+    let pid = with_told(&node).await;
+    // Its own program stands for the library that it did not let go.
+    let program: PathBuf = format!("/proc/{pid}/exe").into();
+    let old = fs_err::metadata(&program).unwrap();
+    let file = ChangedFile {
+        path: "/usr/bin/told".parse().unwrap(),
+        old: Some((old.dev(), old.ino())),
+        new: Some((old.dev(), 1)),
+        library: true,
+    };
+    prepare(&node, vec![file]).await;
+    let report = node
+        .transition(&telling(tree(&node, 2, "two"), true, 20_000))
+        .await;
+    let detail = outcome(&report, "ribd").detail.clone().unwrap();
+    assert!(detail.contains("still maps /usr/bin/told"), "{detail}");
+}
+
+#[tokio::test]
+async fn one_that_is_not_ready_says_why() {
+    let node = Node::start();
+    with_told(&node).await;
+    behave(&node, "unready");
+    let prepared = prepare(&node, vec![]).await;
+    assert_eq!(prepared.not_ready[0].reason, "disk busy");
+}
