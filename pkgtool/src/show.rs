@@ -319,7 +319,8 @@ impl ProgressLine {
     /// Shows this step.
     pub fn step(&mut self, step: &Progress) {
         match step.count {
-            Some((done, all)) => self.count(&step.what, done, all),
+            // Of objects, bytes are counted; of everything else, pieces.
+            Some((done, all)) => self.count(&step.what, done, all, step.phase == "add"),
             None => self.say(&step.what),
         }
     }
@@ -335,14 +336,14 @@ impl ProgressLine {
     }
 
     /// Shows what goes on and how much of it is done.
-    pub fn count(&mut self, what: &str, done: u64, all: u64) {
+    fn count(&mut self, what: &str, done: u64, all: u64, bytes: bool) {
+        self.bar.set_message(what.to_owned());
         if !self.counted {
             self.counted = true;
-            self.bar.set_style(measured());
+            self.bar.set_style(measured(bytes));
         }
         self.bar.set_length(all);
         self.bar.set_position(done);
-        self.bar.set_message(what.to_owned());
     }
 
     /// Takes the line away.
@@ -361,8 +362,13 @@ fn spinner() -> ProgressStyle {
     style("{spinner:.green} {wide_msg}")
 }
 
-fn measured() -> ProgressStyle {
-    style("{bar:24.green/dim} {pos}/{len} {wide_msg}").progress_chars("━━╌")
+fn measured(bytes: bool) -> ProgressStyle {
+    let amount = if bytes {
+        "{binary_bytes} of {binary_total_bytes}"
+    } else {
+        "{pos} of {len}"
+    };
+    style(&format!("{{bar:24.green/dim}} {amount}  {{wide_msg}}")).progress_chars("━━╌")
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -30,9 +30,51 @@ fn count(number: usize, one: &str, many: &str) -> String {
 }
 
 /// A reason chain, from the cause to the process, wrapped between its links; lines after the
-/// first begin with `indent` blanks.
+/// first begin with `indent` blanks. What a link repeats of the one before it is left out; the
+/// documents (`--json`) have it all.
 fn chain(links: &[String], indent: usize, look: Look) -> String {
-    wrap(links, " ← ", indent, look)
+    let mut told: Vec<String> = Vec::with_capacity(links.len());
+    let mut before = "";
+    for (i, link) in links.iter().enumerate() {
+        let subject = link.split(' ').next().unwrap_or_default();
+        let last = i + 1 == links.len();
+        if last
+            && i > 0
+            && link
+                .split_once(" runs ")
+                .is_some_and(|(_, file)| file == before)
+        {
+            break;
+        }
+        let name = file_name(before);
+        let needs = link
+            .split_once(" needs ")
+            .filter(|(_, what)| i > 0 && *what == name);
+        told.push(match needs {
+            Some((who, _)) => format!("{} needs it", library_name(who)),
+            None => library_name(link),
+        });
+        before = subject;
+    }
+    wrap(&told, " ← ", indent, look)
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// A library by its file name, as people know it; everything else as it is.
+fn library_name(link: &str) -> String {
+    let (path, rest) = link.split_once(' ').unwrap_or((link, ""));
+    let name = file_name(path);
+    if !path.starts_with('/') || !name.contains(".so") {
+        return link.to_owned();
+    }
+    if rest.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name} {rest}")
+    }
 }
 
 /// Parts with `glue` between them, wrapped between the parts.
@@ -162,6 +204,22 @@ mod tests {
         assert_eq!(ago("2026-11-20T12:00:00Z", now), "3 d");
         assert_eq!(ago("2026-11-23T12:00:09Z", now), "0 s");
         assert_eq!(ago("yesterday", now), "yesterday");
+    }
+
+    #[test]
+    fn chains_say_nothing_twice() {
+        let links = [
+            "/usr/lib/x86_64-linux-gnu/libssl.so.3 changed",
+            "/usr/lib/x86_64-linux-gnu/libcurl.so.4 needs libssl.so.3",
+            "/usr/bin/fetch needs libcurl.so.4",
+            "fetcher runs /usr/bin/fetch",
+        ];
+        assert_eq!(
+            chain(&links.map(str::to_owned), 4, Look::plain(200)),
+            "libssl.so.3 changed ← libcurl.so.4 needs it ← /usr/bin/fetch needs it"
+        );
+        let own = ["/usr/bin/fetch changed", "fetcher runs /usr/bin/fetch"].map(str::to_owned);
+        assert_eq!(chain(&own, 4, Look::plain(200)), "/usr/bin/fetch changed");
     }
 
     #[test]
