@@ -7,7 +7,7 @@ use zstd::zstd_safe::{CParameter, compress_bound};
 
 /// Plain bytes in one zstd frame. An object is one or more frames end to end, so that a large
 /// one can be compressed by several threads, in bounded memory, and still come out the same.
-pub const FRAME: usize = 2 << 20;
+pub const FRAME: usize = 1 << 20;
 
 /// As fast as a disk writes; what a higher level saves is paid for at every build.
 const LEVEL: i32 = 1;

@@ -2,10 +2,19 @@
 
 use super::{Files, Found, Subject, is_absolute, is_account, is_octal_mode};
 use crate::manifest::{DlopenUse, Manifest, SetupDirectory, SystemUser};
+use crate::path::PackagePath;
 
 pub(super) fn check(manifest: &Manifest, files: &Files<'_>, found: &mut Found) {
     for annotation in &manifest.dlopen {
         dlopen(annotation, files, found);
+    }
+    for path in manifest.exports.values().flatten() {
+        let own = path
+            .parse()
+            .is_ok_and(|path: PackagePath| files.contains_key(&path));
+        found.unless(own, &Subject::Package, || {
+            format!("exports {path:?}, which is no path of the package")
+        });
     }
     let setup = &manifest.setup;
     for name in &setup.groups {
@@ -75,9 +84,11 @@ fn account(what: &str, name: &str, found: &mut Found) {
 
 fn setup_directory(directory: &SetupDirectory, found: &mut Found) {
     let path = &directory.path;
-    found.unless(is_below_state(path) && is_absolute(path), &Subject::Setup, || {
-        format!("directory {path:?} is not below /var, /run, /srv or /etc")
-    });
+    found.unless(
+        is_below_state(path) && is_absolute(path),
+        &Subject::Setup,
+        || format!("directory {path:?} is not below /var, /run, /srv or /etc"),
+    );
     if let Some(mode) = &directory.mode {
         found.unless(is_octal_mode(mode), &Subject::Setup, || {
             format!("{mode:?} of {path} is no mode in octal")

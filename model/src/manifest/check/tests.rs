@@ -246,6 +246,19 @@ fn what_a_process_says_of_itself_is_sound() {
 }
 
 #[test]
+fn only_its_own_paths_leave_the_view() {
+    let mut sound = manifest(&program("/usr/bin/a", 0o755), "");
+    sound
+        .exports
+        .insert("commands".to_owned(), vec!["/usr/bin/a".to_owned()]);
+    assert_eq!(check(&sound), []);
+    sound
+        .exports
+        .insert("udev".to_owned(), vec!["/usr/lib/udev/b".to_owned()]);
+    assert_eq!(check(&sound).len(), 1);
+}
+
+#[test]
 fn all_problems_come_at_once() {
     let files = [
         data("/etc/a"),
