@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +58,7 @@ macro_rules! text_type {
 
         impl From<$name> for String {
             fn from(value: $name) -> Self {
-                value.0.into()
+                String::from(&*value.0)
             }
         }
     };
@@ -67,7 +68,7 @@ pub(crate) use text_type;
 /// A package's name, by Debian's rule: `[a-z0-9][a-z0-9+.-]*`, at most 128 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct PackageName(Box<str>);
+pub struct PackageName(Arc<str>);
 
 impl FromStr for PackageName {
     type Err = NameError;
@@ -90,7 +91,7 @@ text_type!(PackageName);
 /// A supervised process's name: `[A-Za-z0-9][A-Za-z0-9:_.@-]*`, at most 128 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ProcessName(Box<str>);
+pub struct ProcessName(Arc<str>);
 
 impl FromStr for ProcessName {
     type Err = NameError;
@@ -133,7 +134,7 @@ impl PackageId {
 
     /// `NAME=VERSION`, as people write it.
     pub fn name_version(&self) -> String {
-        format!("{}={}", self.name, self.version)
+        [self.name.as_str(), "=", self.version.as_str()].concat()
     }
 }
 

@@ -4,9 +4,10 @@
 //! A process is stopped after everything that comes after it, and started after everything that
 //! it comes after; its start waits for its own stop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use model::ProcessName;
+use rustc_hash::FxHashMap;
 
 /// A process's part in a transition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +86,7 @@ fn circle(processes: &[ProcessName]) -> String {
 /// # Errors
 /// Members that come after each other in a circle; also where only some of them take a step.
 pub fn graph(members: &[Member]) -> Result<Graph, Cycle> {
-    let by_name: BTreeMap<&ProcessName, usize> = members
+    let by_name: FxHashMap<&ProcessName, usize> = members
         .iter()
         .enumerate()
         .map(|(i, member)| (&member.name, i))

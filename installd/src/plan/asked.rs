@@ -2,6 +2,7 @@
 //! changed package, directly or not, and those that consume an API of a changed file.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 
 use model::PackageName;
 use model::manifest::Node;
@@ -13,29 +14,64 @@ use super::diff::NewTree;
 use super::index::ActiveIndex;
 use super::set::{NewSet, describe};
 
-/// For each such package the chain from the change to it.
-pub(super) fn asked(tree: &NewTree<'_>, set: &NewSet) -> FxHashMap<PackageName, Vec<String>> {
-    let index = tree.index;
-    let mut search = Search {
-        index,
-        chains: FxHashMap::default(),
-        open: VecDeque::new(),
-    };
-    for (name, text) in describe(set) {
-        search.chains.insert(name.clone(), vec![text]);
+/// Why each such package is asked; chains are written out for those that are.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    because: FxHashMap<PackageName, Because>,
+}
+
+#[derive(Debug)]
+enum Because {
+    /// It changed, or consumes what changed: the whole chain.
+    Chain(Vec<String>),
+    /// It requires a package that is asked itself.
+    Requires(PackageName),
+}
+
+impl Asked {
+    /// Finds them all.
+    pub(super) fn new(tree: &NewTree<'_>, set: &NewSet) -> Self {
+        let changed = describe(set).into_iter();
+        let because = changed.map(|(name, text)| (name, Because::Chain(vec![text]))).collect();
+        let mut search = Search { index: tree.index, because, open: VecDeque::new() };
+        let entering = set.entering().map(|(_, one)| one);
+        for changed in entering.chain(&set.leaving) {
+            search.requirers_of(changed);
+        }
+        search.consumers(tree);
+        search.spread();
+        Self { because: search.because }
     }
-    let entering = set.entering().map(|(_, one)| one);
-    for changed in entering.chain(&set.leaving) {
-        search.requirers_of(changed);
+
+    /// Whether this package's processes are asked.
+    pub(super) fn is_asked(&self, package: &PackageName) -> bool {
+        self.because.contains_key(package)
     }
-    search.consumers(tree);
-    search.spread();
-    search.chains
+
+    /// The chain from the change to this package.
+    pub(super) fn chain(&self, package: &PackageName) -> Vec<String> {
+        let mut backwards = Vec::new();
+        let mut at = package;
+        while let Some(because) = self.because.get(at) {
+            match because {
+                Because::Chain(chain) => {
+                    backwards.extend(chain.iter().rev().cloned());
+                    break;
+                }
+                Because::Requires(other) => {
+                    backwards.push(format!("{at} requires {other}"));
+                    at = other;
+                }
+            }
+        }
+        backwards.reverse();
+        backwards
+    }
 }
 
 struct Search<'a> {
     index: &'a ActiveIndex,
-    chains: FxHashMap<PackageName, Vec<String>>,
+    because: FxHashMap<PackageName, Because>,
     /// Places in the active order.
     open: VecDeque<u32>,
 }
@@ -43,78 +79,49 @@ struct Search<'a> {
 impl Search<'_> {
     fn requirers_of(&mut self, changed: &Package) {
         let manifest = &changed.manifest;
-        let names = manifest
-            .provides
-            .iter()
-            .map(|one| &one.name)
-            .chain([&manifest.name]);
-        let places = names
-            .filter_map(|name| self.index.requirers.get(name))
-            .flatten();
+        let names = manifest.provides.iter().map(|one| &one.name).chain([&manifest.name]);
+        let places = names.filter_map(|name| self.index.requirers.get(name)).flatten();
         let mut places: Vec<u32> = places.copied().collect();
         places.sort_unstable();
         places.dedup();
         let node = &self.index.active().node;
-        let Some(cause) = self.chains.get(&manifest.name).cloned() else {
-            return;
-        };
         for at in places {
             let package = &self.index.order[at as usize];
-            if package
-                .requirements(node)
-                .any(|need| manifest.answers(need))
-            {
-                self.reach(
-                    at,
-                    &cause,
-                    format!("{} requires {}", package.id.name, manifest.name),
-                );
+            if package.requirements(node).any(|need| manifest.answers(need)) {
+                self.reach(at, Because::Requires(manifest.name.clone()));
             }
         }
     }
 
     fn consumers(&mut self, tree: &NewTree<'_>) {
-        for one in tree
-            .differences
-            .iter()
-            .filter(|one| one.how != How::Rebuilt)
-        {
+        for one in tree.differences.iter().filter(|one| one.how != How::Rebuilt) {
             for (_, entry) in one.old.iter().chain(&one.new) {
-                let Node::File(file) = &entry.node else {
-                    continue;
-                };
+                let Node::File(file) = &entry.node else { continue };
                 for api in &file.provides_apis {
                     for &at in self.index.consumers.get(api).into_iter().flatten() {
                         let name = &self.index.order[at as usize].id.name;
-                        let cause = [format!("{}, which provides {api}, changed", one.path)];
-                        self.reach(at, &cause, format!("{name} consumes {api}"));
+                        let cause = format!("{}, which provides {api}, changed", one.path);
+                        let chain = vec![cause, format!("{name} consumes {api}")];
+                        self.reach(at, Because::Chain(chain));
                     }
                 }
             }
         }
     }
 
-    fn reach(&mut self, at: u32, cause: &[String], step: String) {
+    fn reach(&mut self, at: u32, because: Because) {
         let name = &self.index.order[at as usize].id.name;
-        if !self.chains.contains_key(name) {
-            let chain = cause.iter().cloned().chain([step]).collect();
-            self.chains.insert(name.clone(), chain);
+        if let Entry::Vacant(vacant) = self.because.entry(name.clone()) {
+            vacant.insert(because);
             self.open.push_back(at);
         }
     }
 
     fn spread(&mut self) {
         while let Some(at) = self.open.pop_front() {
-            let name = &self.index.order[at as usize].id.name;
-            let Some(cause) = self.chains.get(name).cloned() else {
-                continue;
-            };
+            let name = self.index.order[at as usize].id.name.clone();
             for &user in &self.index.dependents[at as usize] {
-                let step = format!(
-                    "{} requires {name}",
-                    self.index.order[user as usize].id.name
-                );
-                self.reach(user, &cause, step);
+                self.reach(user, Because::Requires(name.clone()));
             }
         }
     }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use model::change::{ProcessImpact, Verdict};
 use model::process::{Kind, ProcessSpec};
-use model::{PackageName, ProcessName};
+use model::ProcessName;
 use resolve::loader::View;
 use rustc_hash::FxHashMap;
 
+use super::asked::Asked;
 use super::diff::{Difference, NewTree, is_equal};
 use super::exports::NewExports;
 use super::graph::facts;
@@ -29,7 +30,7 @@ pub(super) struct Impact<'a> {
     pub(super) reached: &'a Reached,
     pub(super) exports: &'a NewExports,
     /// By package why its processes are asked though nothing reaches them.
-    pub(super) asked: FxHashMap<PackageName, Chain>,
+    pub(super) asked: &'a Asked,
 }
 
 /// What reaches one process.
@@ -52,25 +53,21 @@ impl Impact<'_> {
             .collect();
         let gone = self.gone_libraries();
         let old = &self.world.index.processes;
-        let brand_new = self
-            .exports
-            .differ
-            .iter()
-            .filter(|(name, _)| !old.contains_key(*name));
-        let mut verdicts: Vec<(ProcessImpact, ProcessPlan)> = Vec::with_capacity(old.len());
-        for (name, new) in brand_new {
-            verdicts.extend(
-                new.as_ref()
-                    .map(|new| started(name, new, &self.tree_text(new))),
-            );
-        }
+        let differ = &self.exports.differ;
+        let brand_new = differ.iter().filter(|(name, _)| !old.contains_key(*name));
+        let mut brand_new = brand_new.filter_map(|(name, new)| Some((name, new.as_ref()?))).peekable();
+        let (mut shown, mut plans) = (Vec::with_capacity(old.len()), Vec::with_capacity(old.len()));
+        let mut put = |(impact, plan)| {
+            shown.push(impact);
+            plans.push(plan);
+        };
+        // Both are sorted by name; so is what they are merged into.
         for (name, before) in old {
-            let after = self
-                .exports
-                .differ
-                .get(name)
-                .map_or(Some(before), Option::as_ref);
-            verdicts.push(match after {
+            while let Some((name, new)) = brand_new.next_if(|(new, _)| *new < name) {
+                put(started(name, new, &self.tree_text(new)));
+            }
+            let after = differ.get(name).map_or(Some(before), Option::as_ref);
+            put(match after {
                 None => stopped(name, before),
                 Some(after) => {
                     let mapped = mapped.get(name).copied().unwrap_or_default();
@@ -79,8 +76,10 @@ impl Impact<'_> {
                 }
             });
         }
-        verdicts.sort_unstable_by(|a, b| a.0.name.cmp(&b.0.name));
-        verdicts.into_iter().unzip()
+        for (name, new) in brand_new {
+            put(started(name, new, &self.tree_text(new)));
+        }
+        (shown, plans)
     }
 
     fn tree_text(&self, new: &Exported) -> String {
@@ -210,11 +209,11 @@ impl Impact<'_> {
         let libraries = !reasons.libraries.is_empty();
         let files = !reasons.files.is_empty();
         let simple = after.spec.kind == Kind::Simple;
-        let asked = self.asked.get(&after.package);
+        let asked = self.asked.is_asked(&after.package);
         let verdict = match (direct || libraries && simple, libraries || files) {
             (true, _) => Verdict::Restart,
             (false, true) => Verdict::Notify,
-            (false, false) if asked.is_some() => Verdict::Ask,
+            (false, false) if asked => Verdict::Ask,
             (false, false) => Verdict::None,
         };
         let mut because: Vec<Chain> = reasons.libraries;
@@ -224,7 +223,9 @@ impl Impact<'_> {
         because.truncate(MAX_CHAINS);
         if verdict == Verdict::Ask {
             let exports = format!("{} exports {}", after.package, after.spec.name);
-            because.extend(asked.map(|chain| chain.iter().cloned().chain([exports]).collect()));
+            let mut chain = self.asked.chain(&after.package);
+            chain.push(exports);
+            because.push(chain);
         }
         let plan = ProcessPlan {
             name: after.spec.name.clone(),

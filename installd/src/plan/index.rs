@@ -1,5 +1,7 @@
 //! The active set, ready to be planned against: built once per generation.
 
+mod uses;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -42,6 +42,7 @@ use resolve::Package;
 use resolve::deps::Shelf;
 use rustc_hash::FxHashSet;
 
+use asked::Asked;
 use diff::{Difference, NewTree};
 use exports::NewExports;
 use graph::Builder;
@@ -173,14 +174,14 @@ pub fn plan(world: &World, request: &Request) -> Plan {
     let tree = NewTree::new(index, &set);
     let (graph, exports) = new_graph(&tree, &set);
     let reached = Reached::new(&tree, &graph);
-    let asked = asked::asked(&tree, &set);
+    let asked = Asked::new(&tree, &set);
     let impact = Impact {
         world,
         tree: &tree,
         graph: &graph,
         reached: &reached,
         exports: &exports,
-        asked,
+        asked: &asked,
     };
     let (shown, processes) = impact.verdicts();
     let mut report = PlanReport {

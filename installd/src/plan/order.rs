@@ -7,6 +7,11 @@ use super::ProcessPlan;
 
 /// The groups of steps, or the circle in which processes come after each other.
 pub(super) fn order(processes: &[ProcessPlan]) -> Result<Vec<Vec<String>>, Unmet> {
+    let steps = |one: &ProcessPlan| !matches!(one.verdict, Verdict::Ask | Verdict::None);
+    // Without a step there is no order; a circle is found when one of its processes enters.
+    if !processes.iter().any(steps) {
+        return Ok(Vec::new());
+    }
     let members: Vec<Member> = processes.iter().filter_map(member).collect();
     match graph(&members) {
         Ok(graph) => Ok(graph.groups()),

@@ -96,16 +96,30 @@ fn touched(tree: &NewTree<'_>) -> Vec<NodeId> {
     ids
 }
 
+/// A node's labels, in place: there is one of these for each file of the set.
+#[derive(Debug, Clone, Copy, Default)]
+struct Labels {
+    len: u8,
+    first: [Label; MAX_CAUSES],
+}
+
+impl Labels {
+    fn all(&self) -> &[Label] {
+        &self.first[..usize::from(self.len)]
+    }
+}
+
 /// How a node is reached by a cause.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Label {
     cause: u32,
     step: Step,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 enum Step {
     /// The cause is its own file.
+    #[default]
     Own,
     /// The cause is what answers one of its needs: an index into the texts.
     Need(u32),
@@ -119,14 +133,14 @@ pub(super) struct Reached {
     causes: Vec<String>,
     known: FxHashMap<String, u32>,
     texts: Vec<String>,
-    labels: Vec<Vec<Label>>,
+    labels: Vec<Labels>,
 }
 
 impl Reached {
     /// Finds the causes and lets them spread.
     pub(super) fn new(tree: &NewTree<'_>, graph: &NewGraph<'_>) -> Self {
         let mut reached = Self {
-            labels: vec![Vec::new(); graph.nodes()],
+            labels: vec![Labels::default(); graph.nodes()],
             ..Self::default()
         };
         reached.changed_files(tree, graph);
@@ -148,11 +162,13 @@ impl Reached {
 
     fn label(&mut self, id: NodeId, label: Label) -> bool {
         let labels = &mut self.labels[id as usize];
-        let room = labels.len() < MAX_CAUSES && labels.iter().all(|one| one.cause != label.cause);
-        if room {
-            labels.push(label);
+        if labels.all().iter().any(|one| one.cause == label.cause) {
+            return false;
         }
-        room
+        let Some(free) = labels.first.get_mut(usize::from(labels.len)) else { return false };
+        *free = label;
+        labels.len += 1;
+        true
     }
 
     fn changed_files(&mut self, tree: &NewTree<'_>, graph: &NewGraph<'_>) {
@@ -254,10 +270,10 @@ impl Reached {
         }
         let labelled = (0..).zip(&self.labels);
         let mut open: VecDeque<(NodeId, u8)> = labelled
-            .flat_map(|(id, labels)| (0..).zip(labels).map(move |(i, _)| (id, i)))
+            .flat_map(|(id, labels)| (0..labels.len).map(move |slot| (id, slot)))
             .collect();
         while let Some((at, slot)) = open.pop_front() {
-            let cause = self.labels[at as usize][slot as usize].cause;
+            let cause = self.labels[at as usize].first[slot as usize].cause;
             let old = graph
                 .before
                 .users
@@ -274,9 +290,7 @@ impl Reached {
                         },
                     )
                 {
-                    let slot =
-                        u8::try_from(self.labels[user as usize].len() - 1).unwrap_or(u8::MAX);
-                    open.push_back((user, slot));
+                    open.push_back((user, self.labels[user as usize].len - 1));
                 }
             }
         }
@@ -286,18 +300,18 @@ impl Reached {
     pub(super) fn is_reached(&self, id: NodeId) -> bool {
         self.labels
             .get(id as usize)
-            .is_some_and(|labels| !labels.is_empty())
+            .is_some_and(|labels| labels.len > 0)
     }
 
     /// The reason chains of a node, the shortest first, each from the cause to the node's needs.
     pub(super) fn chains(&self, id: NodeId, graph: &NewGraph<'_>) -> Vec<Vec<String>> {
-        let count = self.labels.get(id as usize).map_or(0, Vec::len);
+        let count = self.labels.get(id as usize).map_or(0, |labels| usize::from(labels.len));
         (0..count).map(|slot| self.chain(id, slot, graph)).collect()
     }
 
     fn chain(&self, id: NodeId, slot: usize, graph: &NewGraph<'_>) -> Vec<String> {
         let mut backwards = Vec::new();
-        let (mut at, mut label) = (id, self.labels[id as usize][slot]);
+        let (mut at, mut label) = (id, self.labels[id as usize].first[slot]);
         loop {
             match label.step {
                 Step::Own => break,
@@ -307,7 +321,7 @@ impl Reached {
                 }
                 Step::From(from, slot) => {
                     backwards.push(describe_edge(graph, at, from));
-                    (at, label) = (from, self.labels[from as usize][slot as usize]);
+                    (at, label) = (from, self.labels[from as usize].first[slot as usize]);
                 }
             }
         }

@@ -3,8 +3,9 @@
 use model::change::Unmet;
 use model::manifest::LibraryNeed;
 use model::requirement::Requirement;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
+use super::answers::Several;
 use super::closure::covers;
 use super::{Answers, Shelf};
 use crate::{Characteristics, Package};
@@ -15,7 +16,7 @@ pub struct Checked<'a> {
     set: &'a [Package],
     node: &'a Characteristics,
     answers: Answers<'a>,
-    libraries: FxHashMap<&'a str, Vec<&'a LibraryNeed>>,
+    libraries: Several<&'a str, &'a LibraryNeed>,
     apis: FxHashSet<&'a str>,
 }
 
@@ -45,9 +46,10 @@ impl<'a> Checked<'a> {
     /// Ready to be asked.
     pub fn new(set: &'a [Package], node: &'a Characteristics) -> Self {
         let manifests: Vec<_> = set.iter().map(|one| &*one.manifest).collect();
-        let mut libraries: FxHashMap<&str, Vec<&LibraryNeed>> = FxHashMap::default();
+        let count = manifests.iter().map(|one| one.provides_libraries.len()).sum();
+        let mut libraries = Several::with_room(count);
         for library in manifests.iter().flat_map(|one| &one.provides_libraries) {
-            libraries.entry(&library.soname).or_default().push(library);
+            libraries.put(library.soname.as_str(), library);
         }
         let apis = set
             .iter()
@@ -113,8 +115,8 @@ impl<'a> Checked<'a> {
     }
 
     fn library_lack(&self, need: &LibraryNeed, shelf: &Shelf) -> Option<(String, String)> {
-        let there = self.libraries.get(need.soname.as_str());
-        if there.is_some_and(|there| there.iter().any(|one| covers(one, need))) {
+        let there: Vec<&LibraryNeed> = self.libraries.of(&need.soname.as_str()).collect();
+        if there.iter().any(|one| covers(one, need)) {
             return None;
         }
         let hint = match shelf.bringing(need) {
@@ -123,12 +125,12 @@ impl<'a> Checked<'a> {
                      library stands"
                 .to_owned(),
         };
-        let Some(there) = there else {
+        if there.is_empty() {
             return Some((
                 format!("library {}, which no package provides", need.soname),
                 hint,
             ));
-        };
+        }
         let has = |version: &String| there.iter().any(|one| one.versions.contains(version));
         let lacking: Vec<&str> = need
             .versions
@@ -152,7 +154,7 @@ impl<'a> Checked<'a> {
         let there = need
             .alternatives()
             .iter()
-            .find_map(|one| self.answers.named(&one.name).next());
+            .find_map(|one| self.answers.named(&one.name));
         match (stored, there) {
             (Some(stored), Some(there)) => format!(
                 "the set has {} {}: activate {} in the same command",

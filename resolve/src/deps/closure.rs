@@ -7,6 +7,7 @@ use model::requirement::{Alternative, Requirement};
 use model::{PackageId, PackageName};
 use rustc_hash::FxHashMap;
 
+use super::answers::Several;
 use crate::{Characteristics, Package};
 
 /// The packages that there are to choose from, each version of each.
@@ -135,14 +136,15 @@ pub fn closure(
     node: &Characteristics,
 ) -> Vec<Package> {
     let mut search = Search::new(set, wanted);
-    let mut open: Vec<Package> = wanted.iter().rev().cloned().collect();
+    let mut open: Vec<&Package> = wanted.iter().rev().collect();
     while let Some(package) = open.pop() {
-        for found in search.lacking(&package, shelf, node) {
-            search.take(found.clone());
+        for found in search.lacking(package, shelf, node) {
+            search.take(found);
             open.push(found);
         }
     }
-    in_order_of_insertion(&search.added, node)
+    let added: Vec<Package> = search.added.into_iter().cloned().collect();
+    in_order_of_insertion(&added, node)
 }
 
 fn in_order_of_insertion(added: &[Package], node: &Characteristics) -> Vec<Package> {
@@ -152,108 +154,91 @@ fn in_order_of_insertion(added: &[Package], node: &Characteristics) -> Vec<Packa
 }
 
 /// The set while it grows.
-struct Search {
-    /// Everything in the set by name.
-    set: FxHashMap<PackageName, Package>,
+struct Search<'a> {
+    /// Everything in the set by name; a newer version stands in for the one that it replaces.
+    set: FxHashMap<&'a PackageName, &'a Package>,
     /// Names in the set that provide a name besides their own.
-    providers: FxHashMap<PackageName, Vec<PackageName>>,
+    providers: Several<&'a PackageName, &'a PackageName>,
     /// Names in the set that bring a library.
-    libraries: FxHashMap<String, Vec<PackageName>>,
+    libraries: Several<&'a str, &'a PackageName>,
     /// Names that no dependency may change.
-    fixed: Vec<PackageName>,
-    added: Vec<Package>,
+    fixed: Vec<&'a PackageName>,
+    added: Vec<&'a Package>,
 }
 
-impl Search {
-    fn new(set: &[Package], wanted: &[Package]) -> Self {
+impl<'a> Search<'a> {
+    fn new(set: &'a [Package], wanted: &'a [Package]) -> Self {
+        let count = |of: fn(&Package) -> usize| set.iter().map(of).sum();
         let mut search = Self {
             set: FxHashMap::default(),
-            providers: FxHashMap::default(),
-            libraries: FxHashMap::default(),
-            fixed: wanted.iter().map(|one| one.id.name.clone()).collect(),
+            providers: Several::with_room(count(|one| one.manifest.provides.len())),
+            libraries: Several::with_room(count(|one| one.manifest.provides_libraries.len())),
+            fixed: wanted.iter().map(|one| &one.id.name).collect(),
             added: Vec::new(),
         };
-        set.iter()
-            .chain(wanted)
-            .for_each(|one| search.know(one.clone()));
+        search.set.reserve(set.len());
+        set.iter().chain(wanted).for_each(|one| search.know(one));
         search
     }
 
-    fn know(&mut self, package: Package) {
-        let name = package.id.name.clone();
+    fn know(&mut self, package: &'a Package) {
+        let name = &package.id.name;
         for provided in &package.manifest.provides {
-            self.providers
-                .entry(provided.name.clone())
-                .or_default()
-                .push(name.clone());
+            self.providers.put(&provided.name, name);
         }
         for library in &package.manifest.provides_libraries {
-            self.libraries
-                .entry(library.soname.clone())
-                .or_default()
-                .push(name.clone());
+            self.libraries.put(&library.soname, name);
         }
         self.set.insert(name, package);
     }
 
-    fn take(&mut self, package: Package) {
+    fn take(&mut self, package: &'a Package) {
         self.added.retain(|one| one.id.name != package.id.name);
-        self.added.push(package.clone());
+        self.added.push(package);
         self.know(package);
     }
 
-    fn lacking(&self, package: &Package, shelf: &Shelf, node: &Characteristics) -> Vec<Package> {
-        let mut found: Vec<Package> = Vec::new();
-        let needs = package
-            .requirements(node)
-            .chain(package.manifest.upgrades.iter());
+    fn lacking(
+        &self,
+        package: &'a Package,
+        shelf: &'a Shelf,
+        node: &'a Characteristics,
+    ) -> Vec<&'a Package> {
+        let mut found: Vec<&Package> = Vec::new();
+        let needs = package.requirements(node).chain(package.manifest.upgrades.iter());
         for need in needs.filter(|need| !self.answers(need)) {
-            found.extend(self.choose(need, shelf).cloned());
+            found.extend(self.choose(need, shelf));
         }
-        for need in package
-            .manifest
-            .requires_libraries
-            .iter()
-            .filter(|need| !self.brings(need))
-        {
+        for need in package.manifest.requires_libraries.iter().filter(|need| !self.brings(need)) {
             let known = |one: &Package| found.iter().any(|other| other.id.name == one.id.name);
-            let chosen = shelf
-                .bringing(need)
-                .filter(|one| self.may_enter(one) && !known(one));
-            found.extend(chosen.cloned());
+            let chosen = shelf.bringing(need).filter(|one| self.may_enter(one) && !known(one));
+            found.extend(chosen);
         }
         found
     }
 
     fn answers(&self, need: &Requirement) -> bool {
         need.alternatives().iter().any(|one| {
-            let providers = self.providers.get(&one.name).into_iter().flatten();
-            let mut named = providers
-                .chain([&one.name])
-                .filter_map(|name| self.set.get(name));
+            let providers = self.providers.of(&&one.name);
+            let mut named = providers.chain([&one.name]).filter_map(|name| self.set.get(name));
             named.any(|package| package.manifest.answers_one(one))
         })
     }
 
     fn brings(&self, need: &LibraryNeed) -> bool {
-        let names = self.libraries.get(&need.soname).into_iter().flatten();
+        let names = self.libraries.of(&need.soname.as_str());
         let mut packages = names.filter_map(|name| self.set.get(name));
-        packages.any(|one| {
-            one.manifest
-                .provides_libraries
-                .iter()
-                .any(|l| covers(l, need))
-        })
+        packages.any(|one| one.manifest.provides_libraries.iter().any(|l| covers(l, need)))
     }
 
-    fn choose<'s>(&self, need: &Requirement, shelf: &'s Shelf) -> Option<&'s Package> {
+    fn choose(&self, need: &Requirement, shelf: &'a Shelf) -> Option<&'a Package> {
         let mut best = need.alternatives().iter().filter_map(|one| shelf.best(one));
         best.find(|one| self.may_enter(one))
     }
 
     fn may_enter(&self, package: &Package) -> bool {
         let name = &package.id.name;
-        let newer = |old: &Package| package.manifest.version > old.manifest.version;
-        !self.fixed.contains(name) && self.set.get(name).is_none_or(newer)
+        let newer = |old: &&Package| package.manifest.version > old.manifest.version;
+        !self.fixed.contains(&name) && self.set.get(name).is_none_or(newer)
     }
 }
