@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::change::{ChangeReport, Failure, Outcome, ProcessStatus, Request, Verdict};
+use model::change::{ChangeReport, Failure, Outcome, Request, Verdict};
 use model::report::Chain;
 use model::transition::{Announcement, Ended, Transition, TransitionReport, Wanted};
 use model::{ChangeId, Generation, ProcessName};
@@ -42,7 +42,6 @@ pub(super) struct Changeover {
     pub(super) request: Request,
     pub(super) world: World,
     pub(super) plan: Plan,
-    pub(super) statuses: Vec<ProcessStatus>,
     pub(super) origin: Generation,
     pub(super) target: Generation,
     /// What will have been replaced when it is committed.
@@ -76,7 +75,7 @@ impl Changeover {
             vetoes: Vec::new(),
             discrepancies: Vec::new(),
         };
-        let mut standing = Standing::of(&self.statuses);
+        let mut standing = Standing::default();
         let announcement = self.announcement(None);
         match self
             .before_switch(&mut report, &mut standing, announcement)
@@ -108,6 +107,8 @@ impl Changeover {
         standing: &mut Standing,
         announcement: Announcement,
     ) -> Result<Announcement, Stop> {
+        // Nobody else can move the processes: without sysmgrd nothing is begun.
+        *standing = Standing::of(&self.sysmgr.processes().await?);
         votes::ask(self, report, standing, announcement).await?;
         self.context
             .progress("stage", "building the new generation", None);
@@ -438,7 +439,8 @@ impl Changeover {
     pub(super) async fn tell_end(&mut self, ended: &Ended) {
         for _ in 0..SENDINGS {
             match self.sysmgr.end(ended).await {
-                Ok(()) => return,
+                // One that is away has told its processes by that.
+                Ok(()) | Err(sysmgr::Error::Away { .. }) => return,
                 Err(error) => tracing::warn!(error = %Chain(&error), "the end was not heard"),
             }
         }

@@ -335,18 +335,15 @@ impl Engine {
         self.next_add();
     }
 
-    async fn world(&mut self) -> Result<(plan::World, Vec<model::change::ProcessStatus>), Error> {
-        let (statuses, running) = observe::running(&mut self.sysmgr).await;
+    async fn world(&mut self) -> Result<plan::World, Error> {
+        let running = observe::running(&mut self.sysmgr).await;
         let previous = self.db.previous()?;
-        Ok((
-            observe::world(&self.active, &self.shelf, previous, running),
-            statuses,
-        ))
+        Ok(observe::world(&self.active, &self.shelf, previous, running))
     }
 
     async fn plan(&mut self, request: &Request) -> Result<PlanReport, Error> {
         self.check(request)?;
-        let (world, _) = self.world().await?;
+        let world = self.world().await?;
         Ok(plan::plan(&world, request).report)
     }
 
@@ -409,7 +406,7 @@ impl Engine {
             )));
         }
         self.check(&request)?;
-        let (world, statuses) = self.world().await?;
+        let world = self.world().await?;
         let plan = plan::plan(&world, &request);
         if !plan.report.unmet.is_empty() {
             return Err(Error::Unmet(unmet(&plan.report)));
@@ -449,7 +446,6 @@ impl Engine {
             request,
             world,
             plan,
-            statuses,
             origin: self.running,
             target,
             previous,

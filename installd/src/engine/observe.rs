@@ -95,9 +95,9 @@ fn characteristics(context: &Context) -> Characteristics {
 
 /// The supervised processes, as plans need them. Without sysmgrd nothing is known to run: a plan
 /// can still be made, a change cannot.
-pub(super) async fn running(sysmgr: &mut Sysmgr) -> (Vec<ProcessStatus>, Vec<Running>) {
+pub(super) async fn running(sysmgr: &mut Sysmgr) -> Vec<Running> {
     let Ok(statuses) = sysmgr.processes().await else {
-        return (Vec::new(), Vec::new());
+        return Vec::new();
     };
     let mut mapped: HashMap<_, Vec<String>> = HashMap::new();
     for Mapped { process, files, .. } in sysmgr.mapped().await.unwrap_or_default() {
@@ -106,7 +106,7 @@ pub(super) async fn running(sysmgr: &mut Sysmgr) -> (Vec<ProcessStatus>, Vec<Run
             .or_default()
             .extend(files.into_iter().map(|file| file.path));
     }
-    let running = statuses
+    statuses
         .iter()
         .filter(|status| is_alive(status))
         .map(|status| Running {
@@ -115,8 +115,7 @@ pub(super) async fn running(sysmgr: &mut Sysmgr) -> (Vec<ProcessStatus>, Vec<Run
             registered: status.registered,
             mapped: mapped.remove(&status.name).unwrap_or_default(),
         })
-        .collect();
-    (statuses, running)
+        .collect()
 }
 
 /// Whether anything of the process runs, or will without being asked.

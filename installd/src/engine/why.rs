@@ -1,6 +1,6 @@
 //! Why a process, path or package is as it is.
 
-use model::change::{WhyPackage, WhyPath, WhyProcess, WhyReport};
+use model::change::{WhyPackage, WhyPath, WhyProcess, WhyReport, WhyUse, WhyUser};
 use model::manifest::{FileEntry, Node};
 use model::{PackageName, PackagePath, ProcessName};
 
@@ -64,7 +64,13 @@ impl Engine {
                 .collect(),
             digest: file.map(|file| file.digest),
             signature: file.map(|file| file.signature),
-            used_by: Vec::new(),
+            used_by: self
+                .active
+                .index
+                .users(path)
+                .into_iter()
+                .map(|(process, because)| WhyUser { process, because })
+                .collect(),
         })
     }
 
@@ -81,9 +87,25 @@ impl Engine {
             name: name.clone(),
             package: package.id.name_version(),
             kind: spec.kind,
-            uses: Vec::new(),
-            unsure: Vec::new(),
+            uses: self.uses_of(name),
+            unsure: self.active.index.unsure(name),
         })
+    }
+
+    fn uses_of(&self, name: &ProcessName) -> Vec<WhyUse> {
+        let index = &self.active.index;
+        let uses = index.uses(name).unwrap_or_default();
+        let brings = |path: &PackagePath| {
+            let found = index.lookup(path.as_str());
+            found.map_or_else(String::new, |(package, _)| package.id.name_version())
+        };
+        uses.into_iter()
+            .map(|one| WhyUse {
+                package: brings(&one.path),
+                path: one.path,
+                because: one.because,
+            })
+            .collect()
     }
 
     /// The first path with this file name or soname.

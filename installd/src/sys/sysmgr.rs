@@ -277,7 +277,10 @@ pub async fn watch(socket: PathBuf, tell: mpsc::Sender<Seen>) {
 
 fn progress(message: &zbus::Message) -> Option<Progress> {
     let header = message.header();
-    if header.member().is_none_or(|name| name.as_str() != "Progress") {
+    if header
+        .member()
+        .is_none_or(|name| name.as_str() != "Progress")
+    {
         return None;
     }
     let text: String = message.body().deserialize().ok()?;

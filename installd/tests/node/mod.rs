@@ -1,10 +1,10 @@
 //! A node in temporary directories, packages for it, and a sysmgrd that can be steered.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "tests: a failure here is a failed test"
-)]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(
+    clippy::unused_self,
+    clippy::unnecessary_wraps,
+    reason = "the interface has these shapes"
+)]
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,6 +22,7 @@ use model::transition::{
     Ask, Ended, Prepare, Prepared, Transition, TransitionReport, Votes, Wanted,
 };
 use model::{Digest, Generation, Manifest, ProcessName, ProcessSpec};
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use zbus::connection::Builder;
@@ -37,7 +38,10 @@ pub struct Package {
 /// An empty package.
 pub fn package(name: &str, version: &str) -> Package {
     let manifest = Manifest::new(name.parse().unwrap(), version.parse().unwrap());
-    Package { manifest, contents: Vec::new() }
+    Package {
+        manifest,
+        contents: Vec::new(),
+    }
 }
 
 impl Package {
@@ -74,14 +78,28 @@ impl Package {
     }
 
     pub fn link(mut self, path: &str, target: &str) -> Self {
-        self.entry(path, 0, Entry::Link { target: target.to_owned() });
+        self.entry(
+            path,
+            0,
+            Entry::Link {
+                target: target.to_owned(),
+            },
+        );
         self
     }
 
     fn entry(&mut self, path: &str, mode: u32, node: Entry) {
         let path = path.parse().unwrap();
-        self.manifest.files.push(FileEntry { path, mode, owner: None, group: None, node });
-        self.manifest.files.sort_by(|one, two| one.path.cmp(&two.path));
+        self.manifest.files.push(FileEntry {
+            path,
+            mode,
+            owner: None,
+            group: None,
+            node,
+        });
+        self.manifest
+            .files
+            .sort_by(|one, two| one.path.cmp(&two.path));
     }
 
     /// A program of this text, run as a process of this name.
@@ -105,8 +123,10 @@ impl Package {
 
 /// The envelope of these packages, as bytes.
 pub fn envelope(packages: &[Package]) -> Vec<u8> {
-    let writes: Vec<_> =
-        packages.iter().map(|one| WritePackage::new(one.manifest.clone()).unwrap()).collect();
+    let writes: Vec<_> = packages
+        .iter()
+        .map(|one| WritePackage::new(one.manifest.clone()).unwrap())
+        .collect();
     let mut writer = Writer::new(Vec::new(), &writes).unwrap();
     let mut compressor = Compressor::new().unwrap();
     while let Some((digest, _)) = writer.wanted() {
@@ -127,10 +147,18 @@ pub fn as_file(bytes: &[u8]) -> File {
 
 /// A node without a bus, its engine in this process.
 pub struct Node {
-    pub dir: tempfile::TempDir,
+    dir: Option<tempfile::TempDir>,
     pub config: Config,
     pub engine: Handle,
-    task: JoinHandle<()>,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// The configuration of a node below `dir`.
@@ -164,33 +192,55 @@ impl Node {
     }
 
     pub fn over(dir: tempfile::TempDir, config: Config) -> Self {
-        let (engine, task) = engine::start(config.clone()).expect("the engine starts");
-        Self { dir, config, engine, task }
+        let runtime = Runtime::new().unwrap();
+        let engine = {
+            let _inside = runtime.enter();
+            engine::start(config.clone()).expect("the engine starts").0
+        };
+        Self {
+            dir: Some(dir),
+            config,
+            engine,
+            runtime: Some(runtime),
+        }
     }
 
     /// Ends the engine as a kill would: nothing of it runs on.
-    pub fn kill(self) -> (tempfile::TempDir, Config) {
-        self.task.abort();
-        (self.dir, self.config)
+    pub fn kill(mut self) -> (tempfile::TempDir, Config) {
+        let runtime = self.runtime.take().unwrap();
+        let end = move || runtime.shutdown_timeout(std::time::Duration::from_secs(10));
+        std::thread::spawn(end).join().unwrap();
+        (self.dir.take().unwrap(), self.config.clone())
     }
 
     pub async fn add(&self, packages: &[Package]) -> Vec<model::change::AddedPackage> {
-        self.engine.add(as_file(&envelope(packages))).await.expect("the envelope is taken")
+        self.engine
+            .add(as_file(&envelope(packages)))
+            .await
+            .expect("the envelope is taken")
     }
 
-    pub async fn apply(&self, request: Request) -> Result<model::change::ChangeReport, engine::Error> {
+    pub async fn apply(
+        &self,
+        request: Request,
+    ) -> Result<model::change::ChangeReport, engine::Error> {
         self.engine.apply(request, "the test".to_owned()).await
     }
 
     /// Activates, which must succeed.
     pub async fn activate(&self, packages: &[&str]) -> model::change::ChangeReport {
-        let report = self.apply(activate(packages)).await.expect("the change is made");
+        let report = self
+            .apply(activate(packages))
+            .await
+            .expect("the change is made");
         assert_eq!(report.outcome, model::change::Outcome::Done, "{report:?}");
         report
     }
 
     pub fn tree(&self, generation: Generation) -> PathBuf {
-        self.config.state_dir.join(format!("generations/{generation}/root"))
+        self.config
+            .state_dir
+            .join(format!("generations/{generation}/root"))
     }
 
     /// Every file of the store's `objects`, and of its `tmp`.
@@ -220,13 +270,23 @@ fn walk(directory: &Path, all: &mut Vec<PathBuf>) {
 }
 
 pub fn activate(packages: &[&str]) -> Request {
-    let actions = packages.iter().map(|one| Action::Activate(one.parse().unwrap()));
-    Request { actions: actions.collect(), ..Request::default() }
+    let actions = packages
+        .iter()
+        .map(|one| Action::Activate(one.parse().unwrap()));
+    Request {
+        actions: actions.collect(),
+        ..Request::default()
+    }
 }
 
 pub fn deactivate(packages: &[&str]) -> Request {
-    let actions = packages.iter().map(|one| Action::Deactivate(one.parse().unwrap()));
-    Request { actions: actions.collect(), ..Request::default() }
+    let actions = packages
+        .iter()
+        .map(|one| Action::Deactivate(one.parse().unwrap()));
+    Request {
+        actions: actions.collect(),
+        ..Request::default()
+    }
 }
 
 /// What the steered sysmgrd does, and what it has been told.
@@ -255,6 +315,7 @@ pub struct Sysmgrd {
     begun: Arc<Notify>,
     let_go: Arc<Notify>,
     task: Arc<JoinHandle<()>>,
+    streams: Arc<Mutex<Vec<std::os::unix::net::UnixStream>>>,
 }
 
 struct Served {
@@ -275,16 +336,20 @@ impl Sysmgrd {
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
         let (begun, let_go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let own = (Arc::clone(&script), Arc::clone(&begun), Arc::clone(&let_go));
+        let streams = Arc::new(Mutex::new(Vec::new()));
+        let opened = Arc::clone(&streams);
         let task = tokio::spawn(async move {
             let mut connections = Vec::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                let stream = stream.into_std().unwrap();
+                opened.lock().unwrap().push(stream.try_clone().unwrap());
                 let served = Served {
                     script: Arc::clone(&own.0),
                     begun: Arc::clone(&own.1),
                     let_go: Arc::clone(&own.2),
                 };
-                let builder = Builder::unix_stream(stream.into_std().unwrap())
+                let builder = Builder::unix_stream(stream)
                     .server(Guid::generate())
                     .p2p()
                     .serve_at(model::bus::sysmgrd::PATH, served);
@@ -293,7 +358,13 @@ impl Sysmgrd {
                 }
             }
         });
-        Self { script, begun, let_go, task: Arc::new(task) }
+        Self {
+            script,
+            begun,
+            let_go,
+            task: Arc::new(task),
+            streams,
+        }
     }
 
     pub fn script<T>(&self, change: impl FnOnce(&mut Script) -> T) -> T {
@@ -312,11 +383,33 @@ impl Sysmgrd {
     /// Goes away with all its connections.
     pub fn stop(&self) {
         self.task.abort();
+        for stream in self.streams.lock().unwrap().drain(..) {
+            drop(stream.shutdown(std::net::Shutdown::Both));
+        }
+    }
+
+    /// Returns when exactly these run, each in its generation.
+    pub async fn runs(&self, wanted: &[(&str, u64)]) {
+        let wanted: Vec<_> = wanted
+            .iter()
+            .map(|(name, number)| ((*name).to_owned(), *number))
+            .collect();
+        for _ in 0..2000 {
+            if self.running() == wanted {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        panic!("{:?} run instead of {wanted:?}", self.running());
     }
 
     pub fn running(&self) -> Vec<(String, u64)> {
         self.script(|script| {
-            script.running.iter().map(|(name, number)| (name.to_string(), number.0)).collect()
+            script
+                .running
+                .iter()
+                .map(|(name, number)| (name.to_string(), number.0))
+                .collect()
         })
     }
 }
@@ -350,13 +443,18 @@ impl Served {
     fn ask(&self, document: &str) -> Result<String, Error> {
         let mut script = self.script.lock().unwrap();
         script.asks.push(model::bus::decode(document)?);
-        answer(&Votes { vetoes: script.vetoes.clone(), ..Votes::default() })
+        answer(&Votes {
+            vetoes: script.vetoes.clone(),
+            ..Votes::default()
+        })
     }
 
     fn prepare(&self, document: &str) -> Result<String, Error> {
         let mut script = self.script.lock().unwrap();
         script.prepares.push(model::bus::decode(document)?);
-        answer(&Prepared { not_ready: script.not_ready.clone() })
+        answer(&Prepared {
+            not_ready: script.not_ready.clone(),
+        })
     }
 
     async fn transition(&self, document: &str) -> Result<String, Error> {
@@ -395,7 +493,14 @@ impl Script {
         let told = transition.told.iter().map(|one| &one.wanted);
         let lists: [(Verdict, Vec<&Wanted>); 3] = [
             (Verdict::Start, transition.new.iter().collect()),
-            (Verdict::Restart, transition.changed.iter().chain(&transition.dependent).collect()),
+            (
+                Verdict::Restart,
+                transition
+                    .changed
+                    .iter()
+                    .chain(&transition.dependent)
+                    .collect(),
+            ),
             (Verdict::Notify, told.collect()),
         ];
         for (verdict, list) in lists {
@@ -406,7 +511,10 @@ impl Script {
                 if self.failing.contains(&(name.clone(), generation)) {
                     self.running.remove(name);
                     let reason = "it does not come up".to_owned();
-                    report.failed.push(Veto { process: name.clone(), reason });
+                    report.failed.push(Veto {
+                        process: name.clone(),
+                        reason,
+                    });
                 } else {
                     self.running.insert(name.clone(), generation);
                 }
@@ -417,5 +525,11 @@ impl Script {
 }
 
 fn outcome(name: &ProcessName, verdict: Verdict) -> ProcessOutcome {
-    ProcessOutcome { name: name.clone(), verdict, down_ms: 1, ready_ms: 1, detail: None }
+    ProcessOutcome {
+        name: name.clone(),
+        verdict,
+        down_ms: 1,
+        ready_ms: 1,
+        detail: None,
+    }
 }
