@@ -1,5 +1,5 @@
 //! Starting: views, readiness, users, environment, order.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests; helpers too")]
 
 mod node;
 
@@ -136,14 +136,8 @@ async fn each_failure_to_start_says_what_and_why() {
     assert_eq!(report.failed.len(), cases.len());
 }
 
-#[tokio::test]
-async fn user_groups_directories_environment_and_descriptors_are_as_declared() {
-    let node = Node::start();
-    fs_err::write(
-        node.dir.path().join("root/etc/ribd.env"),
-        "FROM_FILE='a b'\nOPTS=env EXPANDED\n",
-    )
-    .unwrap();
+/// A process that declares everything it can.
+fn declared() -> model::ProcessSpec {
     let mut ribd = spec(
         "ribd",
         "ids env HOME env USER env PATH env STATE_DIRECTORY env RUNTIME_DIRECTORY env FROM_FILE env LISTEN_FDS env LISTEN_FDNAMES",
@@ -180,8 +174,19 @@ async fn user_groups_directories_environment_and_descriptors_are_as_declared() {
         datagram: false,
         mode: None,
     }];
+    ribd
+}
+
+#[tokio::test]
+async fn user_groups_directories_environment_and_descriptors_are_as_declared() {
+    let node = Node::start();
+    fs_err::write(
+        node.dir.path().join("root/etc/ribd.env"),
+        "FROM_FILE='a b'\nOPTS=env EXPANDED\n",
+    )
+    .unwrap();
     let report = node
-        .transition(&starting(node.tree(1, "one"), [ribd]))
+        .transition(&starting(node.tree(1, "one"), [declared()]))
         .await;
     assert_eq!(report.failed, []);
     drop(std::os::unix::net::UnixStream::connect(node.dir.path().join("run/api.sock")).unwrap());

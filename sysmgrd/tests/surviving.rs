@@ -1,5 +1,5 @@
 //! Ends that nobody asked for: of processes, and of the daemon.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests; helpers too")]
 
 mod node;
 

@@ -1,5 +1,5 @@
 //! Processes that are asked and told: votes, getting ready, moving a view, *done*.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests; helpers too")]
 #![expect(unsafe_code, reason = "an inherited descriptor comes as a number")]
 
 mod node;

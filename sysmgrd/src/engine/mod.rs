@@ -12,8 +12,12 @@
 //! done, with the number of the run that it belongs to. So an answer that comes too late is known
 //! as such, and no two events ever race.
 
+mod ending;
+mod evaluate;
 mod handover;
+mod report;
 mod run;
+mod starting;
 mod supervised;
 mod told;
 mod transition;
@@ -110,7 +114,7 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) enum News {
     /// Its program was started.
-    Launched(Result<(Spawned, run::Listening), String>),
+    Launched(Result<(Spawned, starting::Listening), String>),
     /// A command was started.
     CommandLaunched(Commands, Result<Spawned, String>),
     /// A command ended.

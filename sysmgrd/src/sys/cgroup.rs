@@ -165,13 +165,15 @@ impl Group {
         self.signal(Signal::KILL, main);
     }
 
-    /// Removes its directory and those below it; they must be empty of members.
-    pub fn remove(&self) {
-        if let Self::Directory { path, .. } = self
-            && path.exists()
-        {
+    /// Removes its directory and those below it, where they have no members; whether none is left.
+    pub fn remove(&self) -> bool {
+        let Self::Directory { path, .. } = self else {
+            return true;
+        };
+        if path.exists() {
             remove_tree(path);
         }
+        !path.exists()
     }
 }
 

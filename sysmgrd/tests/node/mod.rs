@@ -274,7 +274,6 @@ impl Drop for Node {
             .chain(groups.clone())
         {
             end_members(&group);
-            drop(fs_err::remove_dir(&group));
         }
         end_by_mark(self.dir.path());
     }
@@ -288,19 +287,18 @@ fn folders(base: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Ends all members and removes the group; the kernel may need a moment for the last one.
 fn end_members(group: &Path) {
-    for _ in 0..200 {
+    for _ in 0..500 {
         let text = fs_err::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-        if text.is_empty() {
+        for pid in text.lines().filter_map(|line| line.parse().ok()) {
+            let pid = nix::unistd::Pid::from_raw(pid);
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+        if fs_err::remove_dir(group).is_ok() || !group.exists() {
             return;
         }
-        for pid in text.lines().filter_map(|line| line.parse().ok()) {
-            let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(pid),
-                nix::sys::signal::Signal::SIGKILL,
-            );
-        }
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 

@@ -1,0 +1,141 @@
+//! Ends: signals, kills, and what is cleared away after a run.
+
+use std::time::Duration;
+
+use model::ProcessName;
+use model::process::{KillMode, Ready};
+use rustix::process::Signal as Sig;
+
+use super::supervised::Task;
+use super::{Engine, News};
+use crate::process::machine::{Again, End, State, Then, Why};
+use crate::sys::cgroup::{Group, send};
+use crate::sys::launch::notify_path;
+use crate::sys::{clock, own_directories, reap, watched};
+
+impl Engine {
+    pub(super) fn signal(&mut self, name: &ProcessName) {
+        let Some(process) = self.processes.get(name) else {
+            return;
+        };
+        let signal = stop_signal(&process.spec.stop_signal);
+        let single: Vec<u32> = process.main.or(process.command).into_iter().collect();
+        let targets = match process.spec.kill_mode {
+            KillMode::ControlGroup => process.members(),
+            KillMode::Mixed | KillMode::Process => single,
+        };
+        for pid in targets {
+            send(pid, signal);
+            // One that is stopped by a signal could not take it.
+            send(pid, Sig::CONT);
+        }
+        self.watch_end(name);
+    }
+
+    pub(super) fn kill(&mut self, name: &ProcessName) {
+        let Some(process) = self.processes.get_mut(name) else {
+            return;
+        };
+        let (main, group) = (process.main, process.group.clone());
+        match process.spec.kill_mode {
+            KillMode::Process => process
+                .main
+                .into_iter()
+                .for_each(|pid| send(pid, Sig::KILL)),
+            KillMode::ControlGroup | KillMode::Mixed => {
+                let Some(group) = group else { return };
+                process.tasks.push(Task::spawn(kill_all(group, main)));
+            }
+        }
+        self.watch_end(name);
+    }
+
+    /// Tells the machine when nothing is left of the process, once a run.
+    pub(super) fn watch_end(&mut self, name: &ProcessName) {
+        let (handle, event) = (self.handle.clone(), self.news_of(name));
+        let Some(process) = self.processes.get_mut(name) else {
+            return;
+        };
+        if std::mem::replace(&mut process.watched, true) {
+            return;
+        }
+        let (main, group) = (process.main, process.group.clone());
+        let only_main = process.spec.kill_mode == KillMode::Process;
+        process.tasks.push(Task::spawn(async move {
+            match (only_main, main, group) {
+                (true, Some(main), _) => gone(main).await,
+                (false, main, Some(group)) => reap::emptied(&group, main).await,
+                (true, None, _) | (false, _, None) => {}
+            }
+            handle.send(event(News::Emptied)).await;
+        }));
+    }
+
+    pub(super) fn clean_up(&mut self, name: &ProcessName) {
+        let Some(process) = self.processes.get_mut(name) else {
+            return;
+        };
+        process.main = None;
+        process.command = None;
+        process.session = None;
+        process.watched = false;
+        process.tasks.clear();
+        if let Some(group) = process.group.take() {
+            let _gone = group.remove();
+        }
+        if process.spec.ready == Ready::Notify {
+            drop(fs_err::remove_file(notify_path(
+                &self.tools.places,
+                name.as_str(),
+            )));
+        }
+        own_directories::remove_runtime(&self.tools.places, &process.spec);
+    }
+
+    /// What the restart policy says of an end that nobody asked for.
+    pub(super) fn again(&mut self, name: &ProcessName) -> Again {
+        let held = self.held.contains(name);
+        let Some(process) = self.processes.get_mut(name) else {
+            return Again::No;
+        };
+        let (State::Stopping(Then::Ended(end)) | State::Killing(Then::Ended(end))) = &process.state
+        else {
+            return Again::No;
+        };
+        if held || *end == End::Failed(Why::Unkillable) {
+            return Again::No;
+        }
+        let first = process.spec.restart_delay.limit().unwrap_or_default();
+        let (policy, end) = (process.spec.restart, end.clone());
+        process.history.decide(policy, first, &end, clock::now())
+    }
+}
+
+async fn kill_all(group: Group, main: Option<u32>) {
+    // Again and again: a version 1 group may gain a member between the list and the signal.
+    while !group.members(main).is_empty() {
+        group.kill(main);
+        let wait = reap::emptied(&group, main);
+        drop(tokio::time::timeout(Duration::from_millis(50), wait).await);
+    }
+}
+
+async fn gone(pid: u32) {
+    let Ok(pidfd) = reap::open(pid) else { return };
+    if let Ok(fd) = watched::readable(pidfd) {
+        drop(fd.readable().await);
+    }
+}
+
+/// The signal that a declaration names; SIGTERM where nobody knows that name.
+fn stop_signal(name: &str) -> Sig {
+    let full = if name.starts_with("SIG") {
+        name.to_owned()
+    } else {
+        format!("SIG{name}")
+    };
+    let known = full.parse::<nix::sys::signal::Signal>().ok();
+    known
+        .and_then(|signal| Sig::from_named_raw(signal as i32))
+        .unwrap_or(Sig::TERM)
+}
