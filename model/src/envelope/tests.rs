@@ -304,8 +304,9 @@ fn an_object_longer_or_shorter_than_its_manifest_says_is_refused() {
 
 #[test]
 fn every_limit_is_kept_and_named() {
+    type Lower = fn(&mut Limits);
     let bytes = simple();
-    let cases: [(fn(&mut Limits), &str); 8] = [
+    let cases: [(Lower, &str); 8] = [
         (|limits| limits.packages = 0, "number of packages"),
         (|limits| limits.index = 10, "envelope.json"),
         (|limits| limits.manifest = 10, "manifest.json"),

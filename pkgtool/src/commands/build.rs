@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use model::change::Progress;
 use model::envelope::Spool;
 use model::manifest::{FileType, Node};
 use model::{Manifest, PackageId};
@@ -131,11 +132,12 @@ fn analysed(
         // What is done at once needs no line.
         if start.elapsed() > Duration::from_secs(1) {
             let line = line.get_or_insert_with(|| show.progress());
-            line.count(
-                &format!("MiB of {}", spec.draft.name),
-                done >> 20,
-                all >> 20,
-            );
+            line.step(&Progress {
+                // Counted in bytes, as adding a package is.
+                phase: "add".to_owned(),
+                what: format!("reading {}", spec.draft.name),
+                count: Some((done, all)),
+            });
         }
     };
     let analysed = analyse::analyse(spec.draft.clone(), staged, spool, &mut progress)?;

@@ -220,7 +220,11 @@ impl Work<'_> {
         let mut progress = self.show.progress();
         let count = origins.len() as u64;
         for (done, origin) in origins.into_iter().enumerate() {
-            progress.count(&shown(&origin), done as u64, count);
+            progress.step(&model::change::Progress {
+                phase: "import".to_owned(),
+                what: shown(&origin),
+                count: Some((done as u64, count)),
+            });
             let (file, made) = match (&mut self.spool, &self.args.set) {
                 (Some(spool), Some(file)) => {
                     let manifest = self.maker.part(&origin, spool, &mut |_, _| {})?;
