@@ -37,9 +37,7 @@ impl ActiveIndex {
             .collect();
         let files = exported.program.files.iter();
         uses.extend(files.filter_map(|file| {
-            let because = [file.clone()]
-                .into_iter()
-                .chain(self.run_by(exported, file));
+            let because = [file.clone()].into_iter().chain(run_by(exported, file));
             Some(Use {
                 path: file.parse().ok()?,
                 because: because.collect(),
@@ -66,7 +64,7 @@ impl ActiveIndex {
                 .filter(|file| *file == path.as_str());
             let own = own.map(|file| {
                 let first = std::iter::once(file.clone());
-                first.chain(self.run_by(exported, file)).collect()
+                first.chain(run_by(exported, file)).collect()
             });
             let shortest = chains.chain(own).min_by_key(Vec::len)?;
             Some((name.clone(), shortest))
@@ -160,29 +158,29 @@ impl ActiveIndex {
             at = *user;
         }
         let root = &self.graph.nodes.get(at as usize)?.path;
-        because.extend(self.run_by(exported, root));
+        because.extend(run_by(exported, root));
         Some(Use {
             path: path.parse().ok()?,
             because,
         })
     }
+}
 
-    /// From a file of the program to the process: a script stands between it and its interpreter.
-    fn run_by(&self, exported: &Exported, file: &str) -> Vec<String> {
-        let program = &exported.program;
-        let before = program
-            .files
-            .iter()
-            .position(|one| one == file)
-            .unwrap_or_default();
-        let scripts = program.files.get(..before).unwrap_or_default();
-        let mut links = Vec::new();
-        let mut runs = file;
-        for script in scripts.iter().rev() {
-            links.push(format!("{script} runs {runs}"));
-            runs = script;
-        }
-        links.push(format!("{} runs {}", exported.spec.name, program.exec));
-        links
+/// From a file of the program to the process: a script stands between it and its interpreter.
+fn run_by(exported: &Exported, file: &str) -> Vec<String> {
+    let program = &exported.program;
+    let before = program
+        .files
+        .iter()
+        .position(|one| one == file)
+        .unwrap_or_default();
+    let scripts = program.files.get(..before).unwrap_or_default();
+    let mut links = Vec::new();
+    let mut runs = file;
+    for script in scripts.iter().rev() {
+        links.push(format!("{script} runs {runs}"));
+        runs = script;
     }
+    links.push(format!("{} runs {}", exported.spec.name, program.exec));
+    links
 }
