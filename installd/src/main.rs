@@ -28,7 +28,7 @@ async fn main() -> anyhow::Result<()> {
     let (bus, incoming) = (config.bus.clone(), config.state_dir.join("incoming"));
     let incoming = Incoming::open(&incoming)?;
     let (handle, engine) = engine::start(config)?;
-    let _connection = dbus::serve(&bus, handle.clone()).await?;
+    dbus::serve(bus, handle.clone()).await?;
     tokio::spawn(engine::incoming(incoming, handle));
     dbus::ready();
     let (mut terminate, mut interrupt) = (

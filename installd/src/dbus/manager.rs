@@ -144,6 +144,9 @@ pub(super) fn tell(connection: &Connection, engine: &Handle) {
     let own = connection.clone();
     tokio::spawn(async move {
         while view.changed().await.is_ok() {
+            if own.is_closed() {
+                return;
+            }
             if let Err(error) = properties(&own).await {
                 tracing::warn!(%error, "changed properties were not told");
                 return;

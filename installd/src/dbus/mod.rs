@@ -5,8 +5,11 @@ mod errors;
 mod manager;
 mod ready;
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use model::bus::installd::{NAME, PATH};
+use zbus::Connection;
 use zbus::connection::Builder;
 
 pub use manager::Manager;
@@ -14,8 +17,32 @@ pub use ready::ready;
 
 use crate::engine::Handle;
 
-/// Serves the engine on a bus until the connection is dropped: `system`, or an address.
-pub async fn serve(bus: &str, engine: Handle) -> anyhow::Result<zbus::Connection> {
+/// A bus that has gone is tried again this often.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Serves the engine on a bus: `system`, or an address. Fails where the bus is not there at first;
+/// one that goes away later costs outside callers only, and is tried again.
+pub async fn serve(bus: String, engine: Handle) -> anyhow::Result<()> {
+    let mut connection = connect(&bus, &engine)
+        .await
+        .with_context(|| format!("could not own {NAME} on the bus {bus:?}"))?;
+    tokio::spawn(async move {
+        loop {
+            connection.closed().await;
+            tracing::warn!(bus, "the bus has gone");
+            connection = loop {
+                tokio::time::sleep(AGAIN).await;
+                if let Ok(again) = connect(&bus, &engine).await {
+                    tracing::info!(bus, "on the bus again");
+                    break again;
+                }
+            };
+        }
+    });
+    Ok(())
+}
+
+async fn connect(bus: &str, engine: &Handle) -> zbus::Result<Connection> {
     let builder = if bus == "system" {
         Builder::system()
     } else {
@@ -25,8 +52,7 @@ pub async fn serve(bus: &str, engine: Handle) -> anyhow::Result<zbus::Connection
         .serve_at(PATH, Manager::new(engine.clone()))
         .name(NAME)
         .build()
-        .await
-        .with_context(|| format!("could not own {NAME} on the bus {bus:?}"))?;
-    manager::tell(&connection, &engine);
+        .await?;
+    manager::tell(&connection, engine);
     Ok(connection)
 }

@@ -109,6 +109,11 @@ impl Changeover {
     ) -> Result<Announcement, Stop> {
         // Nobody else can move the processes: without sysmgrd nothing is begun.
         *standing = Standing::of(&self.sysmgr.processes().await?);
+        let planned: BTreeSet<_> = self.world.running.iter().map(|one| &one.name).collect();
+        if let Some(name) = standing.alive.iter().find(|name| !planned.contains(name)) {
+            let why = format!("{name} was not seen when the plan was made; ask again");
+            return Err(Stop::Failed(why));
+        }
         votes::ask(self, report, standing, announcement).await?;
         self.context
             .progress("stage", "building the new generation", None);

@@ -63,6 +63,12 @@ pub(super) fn active(
     notes.extend(note);
     let node = characteristics(context);
     let order = resolve::order::effective(&list, &node);
+    let unmet = resolve::deps::check(&order, shelf, &node);
+    notes.extend(
+        unmet
+            .iter()
+            .map(|one| format!("{} needs {}", one.by, one.needs)),
+    );
     let kept = row
         .kept
         .iter()

@@ -105,7 +105,12 @@ impl Sysmgr {
 
     /// Every supervised process.
     pub async fn processes(&mut self) -> Result<Vec<ProcessStatus>, Error> {
-        self.document(Call::Processes, QUICK).await
+        let known = self.connection.is_some();
+        match self.document(Call::Processes, QUICK).await {
+            // The connection was an old one: sysmgrd may be back already.
+            Err(Error::Away { .. }) if known => self.document(Call::Processes, QUICK).await,
+            other => other,
+        }
     }
 
     /// What every supervised process has mapped.
