@@ -72,6 +72,11 @@ impl Engine {
     }
 
     pub(super) fn clean_up(&mut self, name: &ProcessName) {
+        // A group that the next step needs again stays: making one costs more than keeping it.
+        let parts = self.run.as_ref().map(|run| &run.parts);
+        let needed = parts
+            .and_then(|parts| parts.get(name))
+            .is_some_and(|part| part.wanted.is_some());
         let Some(process) = self.processes.get_mut(name) else {
             return;
         };
@@ -80,7 +85,7 @@ impl Engine {
         process.session = None;
         process.watched = false;
         process.tasks.clear();
-        if let Some(group) = process.group.take() {
+        if let Some(group) = process.group.take().filter(|_| !needed) {
             let _gone = group.remove();
         }
         if process.spec.ready == Ready::Notify {

@@ -11,6 +11,7 @@ use model::transition::{Tree, Wanted};
 use model::{ProcessName, Span};
 use serde::{Deserialize, Serialize};
 
+use super::starting::oldest;
 use super::supervised::{Supervised, Task, word};
 use super::{Engine, News};
 use crate::process::Exit;
@@ -50,8 +51,19 @@ pub(super) fn file_name(name: &ProcessName) -> String {
 }
 
 impl Engine {
-    /// Remembers a process as it is now.
-    pub(super) fn save(&self, name: &ProcessName) {
+    /// Has a process remembered before the engine rests.
+    pub(super) fn save(&mut self, name: &ProcessName) {
+        self.unsaved.insert(name.clone());
+    }
+
+    /// Remembers the processes that have changed.
+    pub(super) fn save_changed(&mut self) {
+        for name in std::mem::take(&mut self.unsaved) {
+            self.remember(&name);
+        }
+    }
+
+    fn remember(&self, name: &ProcessName) {
         let Some(process) = self.processes.get(name) else {
             return;
         };
@@ -94,9 +106,11 @@ impl Engine {
         process.run = 1;
         process.group = Some(self.tools.cgroups.group(&name, &process.invocation));
         process.log = Log::open(&self.tools.places.run_dir, name.as_str()).ok();
-        let main = remembered
-            .main
-            .filter(|main| reap::start_time(main.pid) == Some(main.start_time));
+        let known = |main: &Main| reap::start_time(main.pid) == Some(main.start_time);
+        let main = remembered.main.map(|main| known(&main).then_some(main.pid));
+        // One that was started when the daemon ended may not have been noted; its group has it.
+        let up = matches!(remembered.state.as_str(), "starting" | "ready" | "stopping");
+        let main = main.unwrap_or_else(|| oldest(&process.members()).filter(|_| up));
         process.state = match remembered.state.as_str() {
             "ready" | "stopping" => State::Ready,
             "starting" => State::Starting,
@@ -108,8 +122,8 @@ impl Engine {
         tracing::info!(process = %name, state = %remembered.state, alive = main.is_some(), "found again");
         let was_up = matches!(process.state, State::Ready | State::Starting);
         self.processes.insert(name.clone(), process);
-        if let Some(main) = &main {
-            self.follow(&name, main.pid);
+        if let Some(main) = main {
+            self.follow(&name, main);
         }
         match (was_up, main.is_some(), remembered.state.as_str()) {
             (true, _, "stopping") => self.step(&name, machine::Event::Stop),

@@ -209,6 +209,8 @@ pub struct Engine {
     questions: u64,
     /// What the running change is, from *prepare* on.
     announcement: Option<Announcement>,
+    /// Processes whose live state has changed since it was written.
+    unsaved: BTreeSet<ProcessName>,
     /// Processes that a running change reaches: one that ends is started again only by its step.
     held: BTreeSet<ProcessName>,
 }
@@ -230,6 +232,7 @@ impl Engine {
             question: None,
             questions: 0,
             announcement: None,
+            unsaved: BTreeSet::new(),
             held: BTreeSet::new(),
         };
         (engine, handle)
@@ -240,6 +243,11 @@ impl Engine {
         self.adopt();
         while let Some(event) = self.events.recv().await {
             self.handle(event);
+            // What is queued is handled first: a burst is remembered once, not once an event.
+            while let Ok(event) = self.events.try_recv() {
+                self.handle(event);
+            }
+            self.save_changed();
         }
     }
 

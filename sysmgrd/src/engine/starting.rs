@@ -406,7 +406,7 @@ fn read_pid(path: &Path) -> Option<u32> {
 }
 
 /// The member that was started first.
-fn oldest(members: &[u32]) -> Option<u32> {
+pub(super) fn oldest(members: &[u32]) -> Option<u32> {
     let started = members
         .iter()
         .filter_map(|pid| Some((reap::start_time(*pid)?, *pid)));

@@ -140,7 +140,10 @@ impl Node {
             .arg(&file)
             .env("NOTIFY_SOCKET", &notify);
         command
-            .env("SYSMGRD_LOG", "debug")
+            .env(
+                "SYSMGRD_LOG",
+                std::env::var("SYSMGRD_LOG").unwrap_or_else(|_| "debug".into()),
+            )
             .env_remove("JOURNAL_STREAM")
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
