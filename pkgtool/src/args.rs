@@ -65,3 +65,51 @@ Exit codes:
   7  failed and rolled back
   8  failed and kept
   9  rollback failed";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_is_for() {
+        for command in Cli::command().get_subcommands() {
+            let about = command
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(about.len() > 10, "{}", command.get_name());
+            let options = command.get_arguments().filter(|one| !one.is_hide_set());
+            for option in options {
+                let help = option
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(
+                    !help.is_empty(),
+                    "{} {}",
+                    command.get_name(),
+                    option.get_id()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        for line in ["pkgtool --json ps", "pkgtool ps --json"] {
+            assert!(Cli::parse_from(line.split(' ')).global.json, "{line}");
+        }
+        let exec = Cli::parse_from(["pkgtool", "exec", "ls", "--json", "-q"]);
+        assert!(
+            !exec.global.json,
+            "options behind the command are the command's own"
+        );
+    }
+}

@@ -374,3 +374,101 @@ fn measured(bytes: bool) -> ProgressStyle {
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// What was written, or a reader who has gone.
+    #[derive(Clone, Default)]
+    struct Paper {
+        text: Rc<RefCell<Vec<u8>>>,
+        closed: bool,
+    }
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.closed {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            self.text.borrow_mut().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Paper {
+        fn read(&self) -> String {
+            String::from_utf8(self.text.borrow().clone()).unwrap()
+        }
+    }
+
+    fn show(json: bool) -> (Show, Paper, Paper) {
+        let (out, err) = (Paper::default(), Paper::default());
+        let (a, b) = (Box::new(out.clone()), Box::new(err.clone()));
+        (Show::into_writers(a, b, Look::plain(80), json), out, err)
+    }
+
+    #[test]
+    fn an_error_names_the_thing_the_reason_and_the_next_step() {
+        let (mut show, out, err) = show(false);
+        let error = CommandError::failed("no such file").context("could not add x.pkg");
+        show.error(&error.hint("look for it"));
+        assert_eq!(
+            err.read(),
+            "error: could not add x.pkg: no such file\n  try: look for it\n"
+        );
+        assert_eq!(out.read(), "");
+    }
+
+    #[test]
+    fn an_error_for_a_program_is_one_line_of_json() {
+        let (mut show, _, err) = show(true);
+        show.error(&CommandError::new(Kind::Busy, anyhow::anyhow!("root holds it")).hint("wait"));
+        let document: serde_json::Value = serde_json::from_str(&err.read()).unwrap();
+        assert_eq!(
+            document,
+            serde_json::json!({"error": "root holds it", "kind": "busy", "hints": ["wait"]})
+        );
+    }
+
+    #[test]
+    fn a_reader_who_has_gone_is_no_error() {
+        let closed = Paper {
+            closed: true,
+            ..Paper::default()
+        };
+        let err = Paper::default();
+        let writers = (Box::new(closed), Box::new(err.clone()));
+        let mut show = Show::into_writers(writers.0, writers.1, Look::plain(80), false);
+        let error = CommandError::from(show.line("text").unwrap_err());
+        assert_eq!(error.kind, Kind::OutputClosed);
+        assert_eq!(error.kind.code(), 0);
+        show.error(&error);
+        assert_eq!(err.read(), "");
+    }
+
+    #[test]
+    fn notes_are_not_for_programs_and_warnings_are() {
+        let (mut show, out, err) = show(true);
+        show.note("going on");
+        show.warn("careful");
+        assert_eq!(err.read(), "warning: careful\n");
+        show.answer(&[1, 2], |_| "text\n".to_owned()).unwrap();
+        assert_eq!(out.read(), "[1,2]\n");
+    }
+
+    #[test]
+    fn nobody_to_ask_is_wrong_usage_that_names_yes() {
+        let (mut show, _, _) = show(false);
+        let error = show.confirm("Go on?").unwrap_err();
+        assert_eq!(error.kind, Kind::Usage);
+        assert!(error.hints.iter().any(|hint| hint.contains("--yes")));
+    }
+}
