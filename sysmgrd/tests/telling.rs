@@ -405,3 +405,41 @@ async fn one_that_is_not_ready_says_why() {
     let prepared = prepare(&node, vec![]).await;
     assert_eq!(prepared.not_ready[0].reason, "disk busy");
 }
+
+#[tokio::test]
+async fn in_a_user_namespace_views_are_made_and_moved_all_the_same() {
+    let mut node = Node::with(node::Groups::None, "");
+    node.end_daemon(nix::sys::signal::Signal::SIGTERM);
+    node.wrapper = ["unshare", "--user", "--map-root-user", "--mount"]
+        .map(String::from)
+        .to_vec();
+    node.start_daemon();
+    let specs = [told_spec("ribd"), notify("simple")];
+    let report = node
+        .transition(&starting(tree(&node, 1, "one"), specs))
+        .await;
+    assert_eq!(report.failed, []);
+    registered(&node, "ribd").await;
+    let pid = node.status("ribd").await.pid.unwrap();
+    let mut told = telling(tree(&node, 2, "two"), true, 20_000);
+    told.told[0].wanted = wanted(told_spec("ribd"));
+    let report = node.transition(&told).await;
+    assert_eq!(
+        (
+            report.failed.len(),
+            outcome(&report, "ribd").detail.as_deref()
+        ),
+        (0, None)
+    );
+    assert_eq!(node.status("ribd").await.pid, Some(pid));
+    assert!(node.logs("ribd").await.contains(&"changed two".to_owned()));
+    let usr = format!(
+        "/proc/{}/root/usr",
+        node.status("simple").await.pid.unwrap()
+    );
+    let refused = fs_err::write(Path::new(&usr).join("x"), "x").unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    let stop = nix::sys::signal::Signal::SIGINT;
+    node.end_daemon(stop);
+    assert!(!is_alive(pid));
+}

@@ -48,6 +48,8 @@ fn compile(name: &str) -> PathBuf {
 pub struct Node {
     pub dir: tempfile::TempDir,
     pub config: String,
+    /// Run before the daemon's own command line.
+    pub wrapper: Vec<String>,
     daemon: Option<Child>,
     cgroup: Option<PathBuf>,
 }
@@ -109,6 +111,7 @@ impl Node {
         let mut node = Self {
             dir,
             config,
+            wrapper: Vec::new(),
             daemon: None,
             cgroup,
         };
@@ -134,7 +137,13 @@ impl Node {
         socket
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sysmgrd"));
+        let words = [
+            self.wrapper.clone(),
+            vec![env!("CARGO_BIN_EXE_sysmgrd").to_owned()],
+        ]
+        .concat();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         command
             .arg("--config")
             .arg(&file)
