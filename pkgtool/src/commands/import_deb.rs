@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::build::debian::closure::{self, Wanted};
 use crate::build::debian::files::Documentation;
 use crate::build::debian::import::Options;
+use crate::build::debian::installed;
 use crate::build::debian::make::{Made, Maker, Origin};
 use crate::build::debian::overrides::AllOverrides;
 use crate::build::pack;
@@ -36,8 +37,8 @@ pub struct ImportDebArgs {
     /// Put all packages into this one file instead
     #[arg(long, value_name = "FILE")]
     set: Option<PathBuf>,
-    /// With all that the packages depend on, as apt resolves it
-    #[arg(long, conflicts_with = "installed")]
+    /// With all that the packages depend on, as apt resolves it or as this machine has it
+    #[arg(long)]
     closure: bool,
     /// The version, where one name is given
     #[arg(long, value_name = "VERSION", conflicts_with = "installed")]
@@ -156,8 +157,8 @@ struct Work<'a> {
 impl Work<'_> {
     fn all(&mut self) -> Result<(), CommandError> {
         if self.args.installed {
-            let names = self.args.packages.iter().cloned();
-            return self.make(names.map(Origin::Installed).collect());
+            let names = self.installed()?;
+            return self.make(names.into_iter().map(Origin::Installed).collect());
         }
         let (files, names): (Vec<&String>, Vec<&String>) =
             self.args.packages.iter().partition(|text| is_file(text));
@@ -180,6 +181,23 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// The packages asked for that this machine has, and with a closure all that they depend on.
+    fn installed(&self) -> Result<Vec<String>, CommandError> {
+        if !self.args.closure {
+            return Ok(self.args.packages.clone());
+        }
+        let mut names: Vec<&str> = self.args.packages.iter().map(String::as_str).collect();
+        names.extend(self.base());
+        Ok(installed::closure(Path::new("/"), &names)?)
+    }
+
+    fn base(&self) -> &'static [&'static str] {
+        match self.args.base {
+            Base::Minimal => &closure::BASE,
+            Base::None => &[],
+        }
+    }
+
     /// The packages asked for by name.
     fn wanted(&self, names: &[&String]) -> Result<Vec<Wanted>, CommandError> {
         let wanted = names.iter().map(|name| Wanted::parse(name));
@@ -198,12 +216,8 @@ impl Work<'_> {
     fn download(&self, wanted: &[Wanted]) -> Result<Vec<Origin>, CommandError> {
         let mut progress = self.show.progress();
         progress.say("asking apt");
-        let base: &[&str] = match self.args.base {
-            Base::Minimal => &closure::BASE,
-            Base::None => &[],
-        };
         let found = if self.args.closure {
-            closure::closure(wanted, base)
+            closure::closure(wanted, self.base())
         } else {
             closure::candidates(wanted)
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::control::{self, Control};
 use super::{DebError, RawEntry, RawNode, RawPackage, Result};
 
 /// Reads the installed package `name` from the machine whose root is `root`.
@@ -55,6 +56,44 @@ pub fn read(root: &Path, name: &str) -> Result<RawPackage> {
 /// The control file of the installed package `name`.
 pub fn control(root: &Path, name: &str) -> Result<String> {
     Ok(status(&root.join("var/lib/dpkg"), name)?.0)
+}
+
+/// All that the installed packages `names` depend on, themselves included, as this machine has it: of
+/// alternatives the first that is installed.
+pub fn closure(root: &Path, names: &[&str]) -> Result<Vec<String>> {
+    let text = fs_err::read_to_string(root.join("var/lib/dpkg/status"))?;
+    let installed: Vec<Control> = text
+        .split("\n\n")
+        .filter(|paragraph| {
+            let mut lines = paragraph.lines();
+            lines.any(|line| line.starts_with("Status: ") && line.ends_with(" installed"))
+        })
+        .filter_map(|paragraph| control::parse(paragraph).ok())
+        .collect();
+    let named = |name: &str| installed.iter().find(|one| one.name.as_str() == name);
+    let provider = |name: &str| {
+        let provides = |one: &&Control| one.provides.iter().any(|p| p.name.as_str() == name);
+        named(name).or_else(|| installed.iter().find(provides))
+    };
+    let mut found: Vec<&Control> = Vec::new();
+    for name in names {
+        found.push(named(name).ok_or_else(|| DebError::NotInstalled((*name).to_owned()))?);
+    }
+    let mut done = 0;
+    while let Some(one) = found.get(done) {
+        done += 1;
+        for requirement in &one.requires {
+            let mut alternatives = requirement.alternatives().iter();
+            let answer = alternatives.find_map(|wanted| provider(wanted.name.as_str()));
+            if let Some(answer) = answer
+                && found.iter().all(|known| known.name != answer.name)
+            {
+                found.push(answer);
+            }
+        }
+    }
+    let names = found.into_iter().map(|one| one.name.to_string());
+    Ok(names.collect())
 }
 
 /// The package's paragraph, its architecture, and its conffiles.
@@ -184,6 +223,30 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closure_is_of_what_is_installed() {
+        let root = tempfile::tempdir().unwrap();
+        fs_err::create_dir_all(root.path().join("var/lib/dpkg")).unwrap();
+        let package = |name: &str, rest: &str| {
+            format!(
+                "Package: {name}\nStatus: install ok installed\nArchitecture: all\n\
+                 Version: 1\nDescription: {name}\n{rest}\n"
+            )
+        };
+        let text = [
+            package("a", "Depends: absent | b (>= 1), virtual\n"),
+            package("b", "Pre-Depends: a\n"),
+            package("c", "Provides: virtual\n"),
+            package("d", ""),
+        ];
+        fs_err::write(root.path().join("var/lib/dpkg/status"), text.concat()).unwrap();
+        assert_eq!(closure(root.path(), &["a"]).unwrap(), ["a", "b", "c"]);
+        assert!(matches!(
+            closure(root.path(), &["absent"]),
+            Err(DebError::NotInstalled(_))
+        ));
+    }
 
     #[test]
     fn an_installed_package_is_read_from_dpkgs_database_and_the_files() {
