@@ -253,7 +253,7 @@ impl Show {
         if error.kind == Kind::OutputClosed {
             return;
         }
-        let message = format!("{:#}", error.error);
+        let message = on_one_line(&error.error);
         if self.json {
             let document = serde_json::json!({
                 "error": message, "kind": error.kind.name(), "hints": error.hints,
@@ -356,6 +356,19 @@ impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+/// An error and its causes; a cause that the text before it has told already is left out.
+fn on_one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn spinner() -> ProgressStyle {
