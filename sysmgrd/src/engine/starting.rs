@@ -270,6 +270,7 @@ impl Engine {
         };
         let pid_file = process.spec.pid_file.clone();
         process.tasks.push(Task::spawn(async move {
+            let mut last = None;
             let found = loop {
                 let members = group.members(None);
                 if members.is_empty() {
@@ -278,7 +279,13 @@ impl Engine {
                 let found = match &pid_file {
                     Some(file) => read_pid(&places.outside(Path::new(file)))
                         .filter(|pid| members.contains(pid)),
-                    None => oldest(&members),
+                    // One that only forks once more is still here at the first look and gone at the next.
+                    None => {
+                        let now = oldest(&members);
+                        let same = now.filter(|pid| last == Some(*pid));
+                        last = now;
+                        same
+                    }
                 };
                 if let Some(pid) = found {
                     break Ok(pid);
