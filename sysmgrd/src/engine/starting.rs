@@ -276,16 +276,14 @@ impl Engine {
                 if members.is_empty() {
                     break Err("its program ended and left no daemon".to_owned());
                 }
-                let found = match &pid_file {
-                    Some(file) => read_pid(&places.outside(Path::new(file)))
-                        .filter(|pid| members.contains(pid)),
-                    // One that only forks once more is still here at the first look and gone at the next.
-                    None => {
-                        let now = oldest(&members);
-                        let same = now.filter(|pid| last == Some(*pid));
-                        last = now;
-                        same
-                    }
+                let found = if let Some(file) = &pid_file {
+                    read_pid(&places.outside(Path::new(file))).filter(|pid| members.contains(pid))
+                } else {
+                    // One that only forks once more is here at the first look and gone at the next.
+                    let now = oldest(&members);
+                    let same = now.filter(|pid| last == Some(*pid));
+                    last = now;
+                    same
                 };
                 if let Some(pid) = found {
                     break Ok(pid);
