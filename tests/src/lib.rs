@@ -6,5 +6,7 @@
 
 pub mod binaries;
 pub mod builder;
+pub mod counts;
+pub mod machine;
 pub mod node;
 pub mod wait;

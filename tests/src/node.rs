@@ -32,13 +32,21 @@ impl Node {
     /// Starts a fresh one with these options of `pkgtool sandbox`.
     pub fn start_with(options: &[&str]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("node-").tempdir()?;
-        Self::start_in(dir, options)
+        Self::start_in(dir, options, Command::new(binaries::pkgtool()?))
+    }
+
+    /// Starts a fresh one below `wrapper`: a command that runs the command that follows it, in
+    /// the same process.
+    pub fn start_within(mut wrapper: Command, options: &[&str]) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("node-").tempdir()?;
+        wrapper.arg(binaries::pkgtool()?);
+        Self::start_in(dir, options, wrapper)
     }
 
     /// Starts the node that `dir` holds.
-    fn start_in(dir: TempDir, options: &[&str]) -> Result<Self> {
+    fn start_in(dir: TempDir, options: &[&str], mut pkgtool: Command) -> Result<Self> {
         let errors = dir.path().join("stderr");
-        let mut sandbox = Command::new(binaries::pkgtool()?)
+        let mut sandbox = pkgtool
             .args(["sandbox", "--root"])
             .arg(dir.path().join("root"))
             .args(options)
@@ -159,7 +167,7 @@ impl Node {
     pub fn reboot(mut self) -> Result<Self> {
         self.end()?;
         let dir = std::mem::replace(&mut self.dir, tempfile::tempdir()?);
-        Self::start_in(dir, &[])
+        Self::start_in(dir, &[], Command::new(binaries::pkgtool()?))
     }
 
     /// Ends the node; an error when it does not.
