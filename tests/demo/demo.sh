@@ -17,10 +17,10 @@ new=${versions[0]} old=${versions[1]}
 say "libssl3 $old is what this node will run, libssl3 $new is the update."
 
 title "Packages, from Debian's own, with all that they depend on"
-options=(--cache "$cache/debs" -o "$cache/packages")
-show "pkgtool import-deb --closure nginx redis-server memcached cron libssl3=$old" \
-	pkgtool import-deb --closure "${options[@]}" nginx redis-server memcached cron "libssl3=$old"
-show "pkgtool import-deb libssl3=$new" pkgtool import-deb "${options[@]}" "libssl3=$new"
+cd "$cache"
+run pkgtool import-deb --closure --cache debs -o packages \
+	nginx redis-server memcached cron "libssl3=$old"
+run pkgtool import-deb --cache debs -o packages "libssl3=$new"
 
 node=$(mktemp -d /tmp/changeover-demo.XXXXXX)
 trap 'rm -rf "$node"' EXIT

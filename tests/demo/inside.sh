@@ -81,7 +81,7 @@ declare -A first
 for name in "${daemons[@]}"; do first[$name]=${maps[$name]}; done
 
 title "Take it"
-run_after_plan pkgtool activate --yes "libssl3=$new"
+run_after_plan "the plan, as above" pkgtool activate --yes "libssl3=$new"
 run pkgtool ps
 say "What /proc/PID/maps says:"
 prove
@@ -90,7 +90,7 @@ serve
 title "And take it back"
 reached=$(restarted_by deactivate "libssl3=$new")
 remember
-run_after_plan pkgtool deactivate --yes "libssl3=$new"
+run_after_plan "the plan, the other way round" pkgtool deactivate --yes "libssl3=$new"
 prove
 for name in "${daemons[@]}"; do
 	[ "$(mapped "$(pid_of "$name")")" = "${first[$name]}" ] || fail "$name does not map what it mapped at first"

@@ -18,14 +18,15 @@ show() {
 	"${@:2}"
 }
 run() { show "$*" "$@"; }
-# run, without the plan that the step before has shown.
+# run_after_plan REMARK COMMAND…: run, with a remark in place of the plan.
 run_after_plan() {
-	local said
+	local said remark=$1
+	shift
 	printf '%s$ %s%s\n' "$dim" "$*" "$off"
 	said=$("$1" --color="$color" "${@:2}") || {
 		say "$said"
 		fail "this was to succeed"
 	}
-	say "… (the plan, as above)"
+	say "… ($remark)"
 	sed -n '/done:/,$p' <<<"$said"
 }
