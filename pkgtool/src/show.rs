@@ -199,6 +199,11 @@ impl Show {
         self.json
     }
 
+    /// Whether only what was asked for is to be printed.
+    pub fn quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// How text for standard output is to look.
     pub fn look(&self) -> Look {
         self.look
@@ -233,6 +238,19 @@ impl Show {
         } else {
             self.text(&text(self.look))
         }
+    }
+
+    /// What a command that was to do something has done: the document for programs, the text for
+    /// people who did not ask for quiet.
+    pub fn told<T: Serialize + ?Sized>(
+        &mut self,
+        document: &T,
+        text: impl FnOnce(Look) -> String,
+    ) -> Result<(), OutputError> {
+        if self.quiet && !self.json {
+            return Ok(());
+        }
+        self.answer(document, text)
     }
 
     /// Says what goes on, on standard error; not when quiet or for programs.
@@ -475,6 +493,15 @@ mod tests {
         assert_eq!(err.read(), "warning: careful\n");
         show.answer(&[1, 2], |_| "text\n".to_owned()).unwrap();
         assert_eq!(out.read(), "[1,2]\n");
+    }
+
+    #[test]
+    fn quiet_keeps_back_what_was_done_and_not_what_was_asked() {
+        let (mut show, out, _) = show(false);
+        show.quiet = true;
+        show.told(&[1], |_| "added\n".to_owned()).unwrap();
+        show.answer(&[1], |_| "list\n".to_owned()).unwrap();
+        assert_eq!(out.read(), "list\n");
     }
 
     #[test]

@@ -30,17 +30,15 @@ pub fn run(args: &AddArgs, node: &Address, show: &mut Show) -> Result<Outcome, C
             if all.is_empty() {
                 error
             } else {
-                error.hint("the files before it were added")
+                error.hint(format!(
+                    "the {} files before it were added; give the rest again",
+                    all.len()
+                ))
             }
         })?;
-        if !show.json() {
-            show.text(&lists::added(&added, show.look()))?;
-        }
         all.extend(added);
     }
-    if show.json() {
-        show.document(&all)?;
-    }
+    show.told(&all, |look| lists::added(&all, look))?;
     Ok(Outcome::Done)
 }
 

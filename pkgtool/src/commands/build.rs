@@ -87,7 +87,7 @@ pub fn run(args: &BuildArgs, show: &mut Show) -> Result<Outcome, CommandError> {
     for warning in &built.warnings {
         show.warn(warning);
     }
-    show.answer(&built, |look| text(&built, look))?;
+    show.told(&built, |look| text(&built, look))?;
     Ok(Outcome::Done)
 }
 

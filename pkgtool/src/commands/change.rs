@@ -93,7 +93,8 @@ pub fn carry_out(
             show.answer(&report, |look| render::plan::plan(&report, look))?;
             return Ok(Outcome::Ended(Kind::Dependencies));
         }
-        if !show.json() {
+        let silent = show.json() || (show.quiet() && args.yes);
+        if !silent {
             let text = render::plan::plan(&report, show.look());
             show.text(&text)?;
         }
@@ -101,12 +102,17 @@ pub fn carry_out(
             show.note("nothing was changed");
             return Ok(Outcome::Done);
         }
-        if !show.json() {
+        if !silent {
             show.line("")?;
         }
     }
     let report = apply(&node, &request, args, show)?;
-    show.answer(&report, |look| render::change::report(&report, look))?;
+    let text = |look| render::change::report(&report, look);
+    if report.outcome == End::Done {
+        show.told(&report, text)?;
+    } else {
+        show.answer(&report, text)?;
+    }
     if report.outcome == End::Vetoed {
         show.note("--force overrides objections; they are recorded all the same");
     }

@@ -13,6 +13,9 @@ use crate::outcome::{CommandError, Kind, Outcome};
 use crate::sandbox::init::could_not_run;
 use crate::show::Show;
 
+/// Exit status of a command that is not there, as shells have it.
+const NOT_FOUND: u8 = 127;
+
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -48,6 +51,11 @@ pub fn run(args: &ExecArgs, node: &Address, show: &mut Show) -> Result<Outcome, 
     }
     let error = Command::new(program).args(arguments).exec();
     let (status, error) = could_not_run(program, &error);
+    let error = if status == NOT_FOUND {
+        error.hint("a view has no commands but those of the active packages: pkgtool list")
+    } else {
+        error
+    };
     show.error(&error);
     Ok(Outcome::Status(status))
 }

@@ -20,6 +20,9 @@ use crate::build::pack;
 use crate::outcome::{CommandError, Outcome};
 use crate::show::Show;
 
+/// Of more packages than this, only those that were asked for or run something have a line.
+const LINES: usize = 12;
+
 /// Arguments of `import-deb`.
 #[derive(Debug, Args)]
 #[command(disable_version_flag = true)]
@@ -330,15 +333,20 @@ fn report(all: Vec<Done>, args: &ImportDebArgs, show: &mut Show) -> Result<(), C
     } else {
         Missing::default()
     };
+    let brief = !args.verbose && all.len() > LINES;
     let mut text = String::new();
-    let mut notes = 0;
+    let (mut notes, mut more) = (0, 0);
     let mut packages = Vec::new();
     for Done { file, made, .. } in all {
         let Made {
             manifest,
             unchanged,
         } = made;
-        text.push_str(&line(&manifest, &file, unchanged));
+        if brief && manifest.processes.is_empty() && !asked_for(args, &manifest) {
+            more += 1;
+        } else {
+            text.push_str(&line(&manifest, &file, unchanged));
+        }
         if args.verbose {
             for note in &manifest.notes {
                 text.push_str("    ");
@@ -348,6 +356,11 @@ fn report(all: Vec<Done>, args: &ImportDebArgs, show: &mut Show) -> Result<(), C
         }
         notes += manifest.notes.len();
         packages.push(Line::new(manifest, file, unchanged));
+    }
+    if more > 0 {
+        text.push_str("and ");
+        text.push_str(&more.to_string());
+        text.push_str(" more, which these depend on (--verbose shows all)\n");
     }
     text.push_str(&last_lines(
         packages.len(),
@@ -366,8 +379,16 @@ fn report(all: Vec<Done>, args: &ImportDebArgs, show: &mut Show) -> Result<(), C
         missing_programs: missing.programs,
         missing_libraries: missing.libraries,
     };
-    show.answer(&report, |_| text)?;
+    show.told(&report, |_| text)?;
     Ok(())
+}
+
+/// Whether the command line names this package.
+fn asked_for(args: &ImportDebArgs, manifest: &Manifest) -> bool {
+    args.packages.iter().any(|text| {
+        let name = text.split('=').next().unwrap_or_default();
+        name == manifest.name.as_str()
+    })
 }
 
 fn last_lines(packages: usize, notes: usize) -> String {

@@ -40,6 +40,9 @@ pub fn run(args: &LogsArgs, node: &Address, show: &mut Show) -> Result<Outcome, 
             args.lines
         };
         let all = fetch(&node, process, lines)?;
+        if all.is_empty() {
+            show.note(format_args!("{process} has written nothing"));
+        }
         let wanted = usize::try_from(args.lines).unwrap_or(usize::MAX);
         let last = all
             .get(all.len().saturating_sub(wanted)..)

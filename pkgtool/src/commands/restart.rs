@@ -26,7 +26,7 @@ pub fn run(args: &RestartArgs, node: &Address, show: &mut Show) -> Result<Outcom
     let answer = node.sysmgrd(async |sysmgrd| sysmgrd.restart(names).await);
     line.clear();
     let report: TransitionReport = node::decode(&answer?)?;
-    show.answer(&report, |look| change::transition(&report, look))?;
+    show.told(&report, |look| change::transition(&report, look))?;
     if report.failed.is_empty() {
         Ok(Outcome::Done)
     } else {

@@ -6,9 +6,23 @@ use model::change::{AddedPackage, ProcessStatus, StatusReport, StoredPackage};
 use super::{add, ago, bytes, count, heading, local, widest, wrap};
 use crate::show::Look;
 
+/// More active packages than this are only counted in the status.
+const ACTIVE: usize = 6;
+/// More packages than this are only counted when they are added.
+const ADDED: usize = 12;
+
 /// What `add` read.
 pub fn added(packages: &[AddedPackage], look: Look) -> String {
     let mut out = String::new();
+    if packages.len() > ADDED {
+        let new = packages.iter().filter(|one| one.new).count();
+        let (head, what) = (look.good("added"), count(new, "package", "packages"));
+        let had = match packages.len() - new {
+            0 => String::new(),
+            had => format!(", had {had} already"),
+        };
+        return format!("{head} {what}{had}\n");
+    }
     for one in packages {
         if one.new {
             add(
@@ -100,13 +114,16 @@ pub fn status(report: &StatusReport, now: Timestamp, look: Look) -> String {
     if let Some(change) = &report.change {
         let head = look.notable(format_args!("change {}", change.change));
         let time = ago(&change.since, now);
-        add(
-            &mut out,
-            format_args!(
-                "{head} is running: {} (by {}, for {time})\n",
+        // Nobody asked for this one: a node that begins starts what it has committed.
+        let line = if change.change.0 == 0 {
+            format!("the committed set is being started (for {time})")
+        } else {
+            format!(
+                "{head} is running: {} (by {}, for {time})",
                 change.phase, change.by
-            ),
-        );
+            )
+        };
+        add(&mut out, format_args!("{line}\n"));
     }
     if !report.sysmgrd {
         add(
@@ -124,15 +141,7 @@ pub fn status(report: &StatusReport, now: Timestamp, look: Look) -> String {
         }
     }
     if !report.active.is_empty() {
-        heading(
-            look,
-            &count(report.active.len(), "active package", "active packages"),
-            &mut out,
-        );
-        add(
-            &mut out,
-            format_args!("  {}\n", wrap(&report.active, ", ", 2, look)),
-        );
+        out.push_str(&active(&report.active, look));
     }
     heading(look, "Store", &mut out);
     let store = report.store;
@@ -146,6 +155,21 @@ pub fn status(report: &StatusReport, now: Timestamp, look: Look) -> String {
         ),
     );
     out
+}
+
+/// The active packages: the first of a long set, which are its applications.
+fn active(all: &[String], look: Look) -> String {
+    let head = count(all.len(), "active package", "active packages");
+    let mut some: Vec<String> = all.iter().take(ACTIVE).cloned().collect();
+    if all.len() > ACTIVE {
+        let more = all.len() - ACTIVE;
+        some.push(format!("and {more} more (pkgtool list)"));
+    }
+    format!(
+        "\n{}\n  {}\n",
+        look.strong(head),
+        wrap(&some, ", ", 2, look)
+    )
 }
 
 fn generations(report: &StatusReport, look: Look) -> String {
@@ -249,6 +273,27 @@ mod tests {
         ○ libssl3  3.0.20   5.7 MiB  Secure Sockets Layer toolkit
         ● libssl3  3.0.22   5.7 MiB  Secure Sockets Layer toolkit
         2 packages, 1 active
+        ");
+    }
+
+    #[test]
+    fn many_packages_are_counted() {
+        let packages: Vec<AddedPackage> = (0..20)
+            .map(|number| AddedPackage {
+                package: format!("p{number}=1"),
+                id: "x_1_01234567".parse().unwrap(),
+                new: number > 2,
+            })
+            .collect();
+        assert_eq!(
+            added(&packages, Look::plain(80)),
+            "added 17 packages, had 3 already\n"
+        );
+        let names: Vec<String> = packages.into_iter().map(|one| one.package).collect();
+        assert_snapshot!(active(&names, Look::plain(80)), @r"
+
+        20 active packages
+          p0=1, p1=1, p2=1, p3=1, p4=1, p5=1, and 14 more (pkgtool list)
         ");
     }
 

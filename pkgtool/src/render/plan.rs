@@ -14,7 +14,7 @@ const CHAINS: usize = 2;
 /// More unreached processes than this are only counted.
 const UNREACHED: usize = 8;
 /// More entering or leaving packages than this are only counted.
-const PACKAGES: usize = 40;
+const PACKAGES: usize = 12;
 
 /// The whole plan.
 pub fn plan(report: &PlanReport, look: Look) -> String {
@@ -62,22 +62,29 @@ pub fn does_something(report: &PlanReport) -> bool {
 
 /// Versions by name; a name may stand more than once, as upgrade packages do not.
 fn versions(set: &[String]) -> BTreeMap<&str, &str> {
+    pairs(set).collect()
+}
+
+fn pairs(set: &[String]) -> impl Iterator<Item = (&str, &str)> {
     set.iter()
         .map(|one| one.split_once('=').unwrap_or((one, "")))
-        .collect()
 }
 
 fn set(change: &SetChange, look: Look) -> String {
     let (before, after) = (versions(&change.before), versions(&change.after));
-    let entering = after.iter().filter(|(name, _)| !before.contains_key(*name));
-    let leaving = before.iter().filter(|(name, _)| !after.contains_key(*name));
+    // In the order of the set: applications first, so that a long list begins with what was asked for.
+    let entering = pairs(&change.after).filter(|(name, _)| !before.contains_key(name));
+    let leaving = pairs(&change.before).filter(|(name, _)| !after.contains_key(name));
     let other = after.iter().filter_map(|(name, new)| {
         let old = before.get(name)?;
         (old != new).then_some((*name, *old, *new))
     });
     let (entering, leaving): (Vec<_>, Vec<_>) = (entering.collect(), leaving.collect());
     let other: Vec<_> = other.collect();
-    let names = entering.iter().chain(&leaving).map(|(name, _)| **name);
+    let names = [&entering, &leaving]
+        .into_iter()
+        .flat_map(|side| side.iter().take(PACKAGES))
+        .map(|(name, _)| *name);
     let width = widest(names.chain(other.iter().map(|one| one.0)));
     let mut out = String::new();
     for (name, old, new) in &other {
@@ -101,7 +108,11 @@ fn set(change: &SetChange, look: Look) -> String {
         if side.len() > PACKAGES {
             add(
                 &mut out,
-                format_args!("  {sign} {} {more}\n", side.len() - PACKAGES),
+                format_args!(
+                    "  {sign} {} {more} {}\n",
+                    side.len() - PACKAGES,
+                    look.faint("(--json lists all)")
+                ),
             );
         }
     }

@@ -1,10 +1,15 @@
 //! Why a process, path or package is as it is.
 
-use model::change::{WhyPackage, WhyPath, WhyProcess, WhyReport};
+use std::collections::BTreeMap;
+
+use model::change::{WhyPackage, WhyPath, WhyProcess, WhyReport, WhyUse};
 use model::process::Kind;
 
-use super::{add, chain, count, heading, padded, widest};
+use super::{add, chain, count, file_name, heading, padded, widest};
 use crate::show::Look;
+
+/// More files that one file may open are only counted.
+const OPENED: usize = 3;
 
 /// Whichever of the three was asked for.
 pub fn why(report: &WhyReport, look: Look) -> String {
@@ -31,25 +36,83 @@ fn process(one: &WhyProcess, look: Look, out: &mut String) {
         &format!("{} ({kind}, from {})", one.name, one.package),
         out,
     );
-    let files = count(one.uses.len(), "file", "files");
-    add(out, format_args!("  can load or run {files}:\n"));
-    let width = widest(one.uses.iter().map(|used| used.path.as_str()));
-    for used in &one.uses {
+    let (opened, mut loaded): (Vec<_>, Vec<_>) = one
+        .uses
+        .iter()
+        .partition(|used| opener(&used.because).is_some());
+    // The program first, then what it needs, then what that needs.
+    loaded.sort_by_key(|used| used.because.len());
+    let files = count(loaded.len(), "file", "files");
+    add(out, format_args!("  runs or loads {files}:\n"));
+    let width = widest(loaded.iter().map(|used| used.path.as_str()));
+    for used in loaded {
         let path = padded(used.path.as_str(), width);
         add(
             out,
             format_args!("  {path}  {}\n", look.faint(&used.package)),
         );
-        add(
-            out,
-            format_args!("      {}\n", chain(&used.because, 6, look)),
-        );
+        add(out, format_args!("      {}\n", reason(&used.because, look)));
     }
+    may_open(&opened, look, out);
     for unsure in &one.unsure {
         add(
             out,
             format_args!("  {} {unsure}\n", look.notable("unsure:")),
         );
+    }
+}
+
+/// The file that opens what the chain begins with, or opens what needs it.
+fn opener(because: &[String]) -> Option<&str> {
+    because
+        .iter()
+        .find_map(|link| Some(link.split_once(" may open ")?.0))
+}
+
+/// The chain without its first link, which is the file itself.
+fn reason(because: &[String], look: Look) -> String {
+    if let [_, runs] = because
+        && let Some((process, _)) = runs.split_once(" runs ")
+    {
+        return format!("{process} runs it");
+    }
+    let text = chain(because, 6, look);
+    match text.split_once(" ← ") {
+        Some((first, rest)) if !first.contains('\n') => rest.to_owned(),
+        _ => text,
+    }
+}
+
+/// One line per file that opens others while it runs: libc alone can open some 250 converters.
+fn may_open(opened: &[&WhyUse], look: Look, out: &mut String) {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for used in opened {
+        let by = opener(&used.because).unwrap_or_default();
+        groups
+            .entry(file_name(by))
+            .or_default()
+            .push(file_name(used.path.as_str()));
+    }
+    if groups.is_empty() {
+        return;
+    }
+    let files = count(opened.len(), "file more", "files more");
+    let all = look.faint("(--json lists all, with their chains)");
+    add(
+        out,
+        format_args!("  may open {files} while it runs {all}:\n"),
+    );
+    let width = widest(groups.keys().copied());
+    for (by, files) in groups {
+        let by = padded(by, width);
+        let some: Vec<&str> = files.iter().take(OPENED).copied().collect();
+        let some = some.join(", ");
+        if files.len() > OPENED {
+            let more = files.len() - OPENED;
+            add(out, format_args!("  {by}  {some} and {more} more\n"));
+        } else {
+            add(out, format_args!("  {by}  {some}\n"));
+        }
     }
 }
 
@@ -131,10 +194,55 @@ mod tests {
         };
         assert_snapshot!(why(&report, Look::plain(80)), @r"
         nginx (simple, from nginx=1.22)
-          can load or run 1 file:
+          runs or loads 1 file:
           /usr/lib/libssl.so.3  libssl3=3.0.22
-              libssl.so.3 ← /usr/sbin/nginx needs it
+              /usr/sbin/nginx needs it
           unsure: /usr/sbin/nginx calls dlopen, and nobody said what it opens
+        ");
+    }
+
+    #[test]
+    fn files_that_may_be_opened_are_one_line_per_opener() {
+        let used = |path: &str, because: &[&str]| WhyUse {
+            path: path.parse().unwrap(),
+            package: "libc6=2.36".into(),
+            because: because.iter().map(|link| (*link).to_owned()).collect(),
+        };
+        let mut uses: Vec<WhyUse> = ["A.so", "B.so", "C.so", "D.so", "E.so"]
+            .map(|name| format!("/usr/lib/gconv/{name}"))
+            .iter()
+            .map(|path| {
+                let opens = format!("/usr/lib/libc.so.6 may open {path}");
+                used(path, &[path, &opens, "/usr/bin/hello needs libc.so.6"])
+            })
+            .collect();
+        uses.push(used(
+            "/usr/lib/libc.so.6",
+            &["/usr/lib/libc.so.6", "/usr/bin/hello needs libc.so.6"],
+        ));
+        uses.push(used(
+            "/usr/bin/hello",
+            &["/usr/bin/hello", "hello runs /usr/bin/hello"],
+        ));
+        let report = WhyReport {
+            process: Some(WhyProcess {
+                name: "hello".parse().unwrap(),
+                package: "hello=1.0".into(),
+                kind: Kind::Simple,
+                uses,
+                unsure: Vec::new(),
+            }),
+            ..WhyReport::default()
+        };
+        assert_snapshot!(why(&report, Look::plain(80)), @r"
+        hello (simple, from hello=1.0)
+          runs or loads 2 files:
+          /usr/lib/libc.so.6  libc6=2.36
+              /usr/bin/hello needs it
+          /usr/bin/hello      libc6=2.36
+              hello runs it
+          may open 5 files more while it runs (--json lists all, with their chains):
+          libc.so.6  A.so, B.so, C.so and 2 more
         ");
     }
 
