@@ -12,7 +12,7 @@ use rustc_hash::FxHashSet;
 
 use super::diff::{Difference, NewTree, below};
 use super::exports::NewExports;
-use super::graph::{LoadedFile, NodeId, Via, facts, known_of};
+use super::graph::{LoadedFile, NodeId, facts, known_of};
 use super::index::ActiveTree;
 use super::reach::{NewGraph, loaded_by};
 use super::set::NewSet;
@@ -37,7 +37,7 @@ pub(super) fn libraries(tree: &NewTree<'_>, graph: &NewGraph<'_>) -> (Vec<Unmet>
         };
         for edge in graph.edges(id) {
             if edge.target.is_some()
-                || edge.via == Via::MayOpen
+                || !edge.via.is_at_start()
                 || was_lacking(tree, graph, id, &edge.name)
             {
                 continue;

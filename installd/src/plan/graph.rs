@@ -21,8 +21,28 @@ pub(super) enum Via {
     Needs,
     /// It is its loader (`PT_INTERP`).
     Interpreter,
-    /// It opens it at run time, or may.
+    /// It opens it at run time: the author of its package says so.
+    Opens,
+    /// It may open it at run time: by its own notes, or by what is known of well-known libraries.
     MayOpen,
+}
+
+impl Via {
+    /// Whether it is loaded without fail when the file that needs it is.
+    pub(super) fn is_at_start(self) -> bool {
+        match self {
+            Self::Needs | Self::Interpreter => true,
+            Self::Opens | Self::MayOpen => false,
+        }
+    }
+
+    /// The link of a reason chain.
+    pub(super) fn describe(self, path: &str, name: &str) -> String {
+        match self {
+            Self::Needs | Self::Interpreter => format!("{path} needs {name}"),
+            Self::Opens | Self::MayOpen => format!("{path} may open {name}"),
+        }
+    }
 }
 
 /// One need of a file and what answers it.
@@ -198,16 +218,16 @@ impl<'a, V: View> Builder<'a, V> {
             return edges;
         };
         let own = self.graph.contexts[node.context as usize].clone();
-        let declared = node.edges.iter().filter(|edge| edge.via == Via::MayOpen);
+        let declared = node.edges.iter().filter(|edge| !edge.via.is_at_start());
         for edge in declared {
             if !edges
                 .iter()
-                .any(|one| one.via == Via::MayOpen && one.name == edge.name)
+                .any(|one| one.via == edge.via && one.name == edge.name)
             {
                 let found = self.finder.find(&edge.name, &node.path, facts, &own);
                 let target = found.map(|found| self.target(&found, node.context));
                 edges.push(Edge {
-                    via: Via::MayOpen,
+                    via: edge.via,
                     name: edge.name.clone(),
                     target,
                 });
@@ -239,17 +259,18 @@ impl<'a, V: View> Builder<'a, V> {
         declared: impl Iterator<Item = &'d DlopenUse>,
         libraries: &[&str],
     ) {
-        let mut opens: Vec<(NodeId, &str)> = Vec::new();
+        let mut opens: Vec<(NodeId, Via, &str)> = Vec::new();
         for one in declared {
             let file = resolve::loader::follow(self.view, one.file.as_str());
             let nodes = file.map(|file| self.own_nodes(&file)).unwrap_or_default();
             for node in nodes {
-                opens.extend(one.libraries.iter().map(|library| (node, library.as_str())));
+                let libraries = one.libraries.iter();
+                opens.extend(libraries.map(|library| (node, Via::Opens, library.as_str())));
             }
         }
         self.graph.declared = opens
             .iter()
-            .map(|(node, what)| (*node, (*what).into()))
+            .map(|(node, _, what)| (*node, (*what).into()))
             .collect();
         for id in 0..number(self.graph.nodes.len()) {
             let path = self.graph.nodes[id as usize].path.clone();
@@ -259,10 +280,10 @@ impl<'a, V: View> Builder<'a, V> {
                 .and_then(facts)
                 .and_then(|f| known_of(f, &path));
             let patterns = shipped.into_iter().flat_map(|one| &one.opens);
-            opens.extend(patterns.map(|pattern| (id, pattern.as_str())));
+            opens.extend(patterns.map(|pattern| (id, Via::MayOpen, pattern.as_str())));
         }
-        for (id, what) in opens {
-            self.add_open(id, what, libraries);
+        for (id, via, what) in opens {
+            self.add_open((id, via), what, libraries);
         }
         self.resolve();
     }
@@ -274,7 +295,7 @@ impl<'a, V: View> Builder<'a, V> {
             .collect()
     }
 
-    fn add_open(&mut self, id: NodeId, what: &str, libraries: &[&str]) {
+    fn add_open(&mut self, (id, via): (NodeId, Via), what: &str, libraries: &[&str]) {
         let LoadedFile { path, context, .. } = self.graph.nodes[id as usize].clone();
         let found: Vec<Found> = if what.starts_with('/') {
             let (before, after) = prefix_range(libraries, what);
@@ -309,7 +330,7 @@ impl<'a, V: View> Builder<'a, V> {
                 what
             };
             edges.push(Edge {
-                via: Via::MayOpen,
+                via,
                 name: name.into(),
                 target,
             });
@@ -317,7 +338,7 @@ impl<'a, V: View> Builder<'a, V> {
         if edges.is_empty() && !what.contains('*') {
             // Not there yet: a change may bring it.
             edges.push(Edge {
-                via: Via::MayOpen,
+                via,
                 name: what.into(),
                 target: None,
             });
@@ -342,7 +363,7 @@ impl<'a, V: View> Builder<'a, V> {
                 graph.needers.entry(last.into()).or_default().push(id);
                 match &edge.target {
                     Some(target) => graph.users[target.node as usize].push(id),
-                    None if edge.via == Via::MayOpen => {}
+                    None if !edge.via.is_at_start() => {}
                     None => graph.wanting.push(id),
                 }
             }

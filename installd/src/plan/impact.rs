@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use model::ProcessName;
 use model::change::{ProcessImpact, Verdict};
 use model::process::{Kind, ProcessSpec};
-use model::ProcessName;
 use resolve::loader::View;
 use rustc_hash::FxHashMap;
 
@@ -13,6 +13,7 @@ use super::diff::{Difference, NewTree, is_equal};
 use super::exports::NewExports;
 use super::graph::facts;
 use super::index::Exported;
+use super::mapped::Mapped;
 use super::program::Program;
 use super::reach::{NewGraph, Reached, replacement};
 use super::{How, ProcessPlan, World, pattern};
@@ -55,7 +56,9 @@ impl Impact<'_> {
         let old = &self.world.index.processes;
         let differ = &self.exports.differ;
         let brand_new = differ.iter().filter(|(name, _)| !old.contains_key(*name));
-        let mut brand_new = brand_new.filter_map(|(name, new)| Some((name, new.as_ref()?))).peekable();
+        let mut brand_new = brand_new
+            .filter_map(|(name, new)| Some((name, new.as_ref()?)))
+            .peekable();
         let (mut shown, mut plans) = (Vec::with_capacity(old.len()), Vec::with_capacity(old.len()));
         let mut put = |(impact, plan)| {
             shown.push(impact);
@@ -117,18 +120,13 @@ impl Impact<'_> {
                 .direct
                 .push(vec![format!("the declaration of {name} changed: {fields}")]);
         }
-        reasons.direct.extend(self.program_chain(before, after));
-        for root in &before.program.roots {
-            if !self.reached.is_reached(*root) {
-                continue;
-            }
-            for mut chain in self.reached.chains(*root, self.graph) {
-                // Its own program's change stands there already, as direct.
-                if chain.len() > 1 {
-                    chain.extend(run_by(&after.program, name));
-                    reasons.libraries.push(chain);
-                }
-            }
+        let really = Mapped::new(mapped);
+        reasons
+            .direct
+            .extend(self.program_chain(before, after, really.as_ref()));
+        for mut chain in self.library_chains(&before.program, really.as_ref()) {
+            chain.extend(run_by(&after.program, name));
+            reasons.libraries.push(chain);
         }
         if reasons.libraries.is_empty() && !gone.is_empty() {
             for path in mapped {
@@ -147,11 +145,34 @@ impl Impact<'_> {
         reasons
     }
 
+    /// What reaches the program through what it loads; its own change is told as direct.
+    fn library_chains(&self, program: &Program, mapped: Option<&Mapped<'_>>) -> Vec<Chain> {
+        let roots = program.roots.iter().enumerate();
+        let reached = roots.filter(|(_, root)| self.reached.is_reached(**root));
+        let chains = reached.flat_map(|(at, root)| match mapped {
+            // What a script has left for another program is not loaded any more.
+            Some(mapped)
+                if at == 0 && has_left(program, program.files.len().saturating_sub(1), mapped) =>
+            {
+                Vec::new()
+            }
+            Some(mapped) => mapped.chains(self.reached, *root, self.graph),
+            None => self.reached.chains(*root, self.graph),
+        });
+        chains.filter(|chain| chain.len() > 1).collect()
+    }
+
     /// Why its own program is another one; the first file that differs says it.
-    fn program_chain(&self, before: &Exported, after: &Exported) -> Option<Chain> {
+    fn program_chain(
+        &self,
+        before: &Exported,
+        after: &Exported,
+        mapped: Option<&Mapped<'_>>,
+    ) -> Option<Chain> {
         let (old, new) = (&before.program.files, &after.program.files);
+        let left = |i| mapped.is_some_and(|mapped| has_left(&before.program, i, mapped));
         let at = (0..old.len().max(new.len()))
-            .find(|&i| self.program_differs(old.get(i), new.get(i)))?;
+            .find(|&i| self.program_differs(old.get(i), new.get(i)) && !left(i))?;
         let path = new.get(at).or_else(|| old.get(at))?;
         let text = match self.tree.difference(path).map(|one| one.how) {
             Some(How::Added) => format!("{path} added"),
@@ -237,6 +258,16 @@ impl Impact<'_> {
         };
         (shown(&plan.name, after, verdict, because), plan)
     }
+}
+
+/// Whether a process that ran this script's interpreter does so no more: the script has become
+/// another program (`exec`), as wrappers do.
+fn has_left(program: &Program, at: usize, mapped: &Mapped<'_>) -> bool {
+    at > 0
+        && program
+            .files
+            .get(at)
+            .is_some_and(|interpreter| !mapped.has(interpreter))
 }
 
 fn shown(

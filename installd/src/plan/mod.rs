@@ -16,6 +16,7 @@
 //! what that reaches, not what is installed.
 
 mod asked;
+mod bringers;
 pub mod collect;
 mod diff;
 mod discrepancies;
@@ -23,6 +24,7 @@ mod exports;
 mod graph;
 mod impact;
 mod index;
+mod mapped;
 mod order;
 mod pattern;
 mod program;

@@ -12,7 +12,7 @@ use super::diff::{Difference, NewTree, is_equal};
 use super::graph::{Builder, Edge, Graph, LoadedFile, NodeId, Target, Via, facts, opens};
 
 /// Reason chains per node; more would say nothing new to a person.
-const MAX_CAUSES: usize = 3;
+pub(super) const MAX_CAUSES: usize = 3;
 
 /// The graph of the new tree, as what differs from the active one.
 #[derive(Debug)]
@@ -31,6 +31,13 @@ impl NewGraph<'_> {
             .nodes
             .get(at)
             .or_else(|| self.added.get(at - self.before.nodes.len()))
+    }
+
+    /// The needs of a node in the new tree, then those in the tree before.
+    pub(super) fn all_edges(&self, id: NodeId) -> impl Iterator<Item = &Edge> {
+        let before = self.before.nodes.get(id as usize);
+        let before = before.map_or(&[][..], |node| &node.edges);
+        self.edges(id).iter().chain(before)
     }
 
     /// The needs of a node in the new tree, and what they lead to.
@@ -96,6 +103,16 @@ fn touched(tree: &NewTree<'_>) -> Vec<NodeId> {
     ids
 }
 
+/// A need that another file answers now, or none.
+#[derive(Debug)]
+pub(super) struct ChangedNeed {
+    /// The link of a reason chain.
+    pub(super) text: String,
+    pub(super) via: Via,
+    /// What answered it before.
+    pub(super) before: Option<NodeId>,
+}
+
 /// A node's labels, in place: there is one of these for each file of the set.
 #[derive(Debug, Clone, Copy, Default)]
 struct Labels {
@@ -121,7 +138,7 @@ enum Step {
     /// The cause is its own file.
     #[default]
     Own,
-    /// The cause is what answers one of its needs: an index into the texts.
+    /// The cause is what answers one of its needs: an index into the changed needs.
     Need(u32),
     /// By a node that it loads, which is reached by that node's label of this number.
     From(NodeId, u8),
@@ -132,7 +149,7 @@ enum Step {
 pub(super) struct Reached {
     causes: Vec<String>,
     known: FxHashMap<String, u32>,
-    texts: Vec<String>,
+    needs: Vec<ChangedNeed>,
     labels: Vec<Labels>,
 }
 
@@ -165,7 +182,9 @@ impl Reached {
         if labels.all().iter().any(|one| one.cause == label.cause) {
             return false;
         }
-        let Some(free) = labels.first.get_mut(usize::from(labels.len)) else { return false };
+        let Some(free) = labels.first.get_mut(usize::from(labels.len)) else {
+            return false;
+        };
         *free = label;
         labels.len += 1;
         true
@@ -213,15 +232,20 @@ impl Reached {
                 let old = same.next().and_then(|old| old.target.as_ref());
                 if let Some(text) = differs(tree, graph, old, new.target.as_ref()) {
                     let cause = self.cause(text);
-                    self.needs(id, cause, describe(&node.path, new.via, &new.name));
+                    let need = ChangedNeed {
+                        text: new.via.describe(&node.path, &new.name),
+                        via: new.via,
+                        before: old.map(|old| old.node),
+                    };
+                    self.need(id, cause, need);
                 }
             }
         }
     }
 
-    fn needs(&mut self, id: NodeId, cause: u32, text: String) {
-        let number = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
-        self.texts.push(text);
+    fn need(&mut self, id: NodeId, cause: u32, need: ChangedNeed) {
+        let number = u32::try_from(self.needs.len()).unwrap_or(u32::MAX);
+        self.needs.push(need);
         self.label(
             id,
             Label {
@@ -243,7 +267,12 @@ impl Reached {
                 for (id, _) in declared.iter().filter(|(_, pattern)| opens(pattern, path)) {
                     let opener = &graph.before.nodes[*id as usize].path;
                     let cause = self.cause(format!("{path} added"));
-                    self.needs(*id, cause, describe(opener, Via::MayOpen, path));
+                    let need = ChangedNeed {
+                        text: Via::Opens.describe(opener, path),
+                        via: Via::Opens,
+                        before: None,
+                    };
+                    self.need(*id, cause, need);
                 }
             }
         }
@@ -305,8 +334,28 @@ impl Reached {
 
     /// The reason chains of a node, the shortest first, each from the cause to the node's needs.
     pub(super) fn chains(&self, id: NodeId, graph: &NewGraph<'_>) -> Vec<Vec<String>> {
-        let count = self.labels.get(id as usize).map_or(0, |labels| usize::from(labels.len));
+        let count = self
+            .labels
+            .get(id as usize)
+            .map_or(0, |labels| usize::from(labels.len));
         (0..count).map(|slot| self.chain(id, slot, graph)).collect()
+    }
+
+    /// What reaches a node by itself, not through what it loads: each cause, with the need that
+    /// it concerns where it is not the node's own file.
+    pub(super) fn at(&self, id: NodeId) -> impl Iterator<Item = (&str, Option<&ChangedNeed>)> {
+        let labels = self.labels.get(id as usize);
+        labels
+            .into_iter()
+            .flat_map(Labels::all)
+            .filter_map(|label| {
+                let need = match label.step {
+                    Step::Own => None,
+                    Step::Need(need) => Some(self.needs.get(need as usize)?),
+                    Step::From(..) => return None,
+                };
+                Some((self.causes.get(label.cause as usize)?.as_str(), need))
+            })
     }
 
     fn chain(&self, id: NodeId, slot: usize, graph: &NewGraph<'_>) -> Vec<String> {
@@ -315,8 +364,8 @@ impl Reached {
         loop {
             match label.step {
                 Step::Own => break,
-                Step::Need(text) => {
-                    backwards.push(self.texts[text as usize].clone());
+                Step::Need(need) => {
+                    backwards.push(self.needs[need as usize].text.clone());
                     break;
                 }
                 Step::From(from, slot) => {
@@ -387,13 +436,6 @@ pub(super) fn replacement<'a>(
         .find(|new| is_equal(old, new))
 }
 
-fn describe(path: &str, via: Via, name: &str) -> String {
-    match via {
-        Via::Needs | Via::Interpreter => format!("{path} needs {name}"),
-        Via::MayOpen => format!("{path} may open {name}"),
-    }
-}
-
 /// How `user` loads `used`, in the new graph or in the one before.
 fn describe_edge(graph: &NewGraph<'_>, user: NodeId, used: NodeId) -> String {
     let leads = |edge: &&Edge| {
@@ -402,15 +444,10 @@ fn describe_edge(graph: &NewGraph<'_>, user: NodeId, used: NodeId) -> String {
             .is_some_and(|target| target.node == used)
     };
     let path = graph.node(user).map_or("", |node| &node.path);
-    let before = graph
-        .before
-        .nodes
-        .get(user as usize)
-        .map_or(&[][..], |node| &node.edges);
-    let edges = || graph.edges(user).iter().chain(before);
-    let sure = edges().filter(|edge| edge.via != Via::MayOpen).find(leads);
+    let edges = || graph.all_edges(user);
+    let sure = edges().filter(|edge| edge.via.is_at_start()).find(leads);
     match sure.or_else(|| edges().find(leads)) {
-        Some(edge) => describe(path, edge.via, &edge.name),
+        Some(edge) => edge.via.describe(path, &edge.name),
         None => format!("{path} uses it"),
     }
 }

@@ -9,6 +9,7 @@ use resolve::{Package, order};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::World;
+use super::bringers::Bringers;
 use super::index::ActiveIndex;
 
 /// A set that a request leads to.
@@ -136,9 +137,7 @@ impl<'a> Edit<'a> {
     fn replaced_by(&self, active: &Package) -> Option<Package> {
         let versions = self.world.previous.get(&active.id.name)?;
         let mut others = versions.iter().rev().filter(|id| **id != active.id);
-        others
-            .find_map(|id| self.world.store.get(id))
-            .cloned()
+        others.find_map(|id| self.world.store.get(id)).cloned()
     }
 
     /// Brings what the wanted ones need from the store, and inserts all that is new.
@@ -168,7 +167,8 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Takes out what came only as a dependency and nobody requires any more.
+    /// Takes out what came only as a dependency and nobody requires any more, nor uses a library
+    /// or an API of.
     fn sweep(&mut self) {
         let automatic = |one: &Package| self.world.automatic.contains(&one.id.name);
         if !self.list.iter().any(automatic) {
@@ -177,6 +177,7 @@ impl<'a> Edit<'a> {
         let node = &self.index.active().node;
         let manifests: Vec<_> = self.list.iter().map(|one| &*one.manifest).collect();
         let answers = Answers::of(&manifests);
+        let bringers = Bringers::of(&self.list);
         let mut needed = vec![false; self.list.len()];
         let mut open: Vec<usize> = (0..needed.len())
             .filter(|&i| !automatic(&self.list[i]))
@@ -184,6 +185,7 @@ impl<'a> Edit<'a> {
         while let Some(at) = open.pop() {
             if !std::mem::replace(&mut needed[at], true) {
                 open.extend(order::edges_of(&self.list[at], &answers, node));
+                open.extend(bringers.to(&self.list[at]));
             }
         }
         let mut needed = needed.into_iter();

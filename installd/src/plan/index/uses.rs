@@ -4,7 +4,7 @@ use model::process::Kind;
 use model::{PackagePath, ProcessName};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::super::graph::{NodeId, Via, facts, known_of};
+use super::super::graph::{NodeId, facts, known_of};
 use super::{ActiveIndex, Exported};
 
 /// A file that a process can load or run.
@@ -151,10 +151,7 @@ impl ActiveIndex {
         while let From::Need(user, number) = loaded.get(&at)? {
             let node = self.graph.nodes.get(*user as usize)?;
             let edge = node.edges.get(*number)?;
-            because.push(match edge.via {
-                Via::Needs | Via::Interpreter => format!("{} needs {}", node.path, edge.name),
-                Via::MayOpen => format!("{} may open {}", node.path, edge.name),
-            });
+            because.push(edge.via.describe(&node.path, &edge.name));
             at = *user;
         }
         let root = &self.graph.nodes.get(at as usize)?.path;

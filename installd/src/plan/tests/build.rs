@@ -234,7 +234,10 @@ impl Node {
     }
 
     /// With this package in the store.
-    #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "reads better where it is called"
+    )]
     pub(super) fn with(mut self, package: Made) -> Self {
         let mut store = Shelf::clone(&self.world.store);
         store.put(package.done());
@@ -242,7 +245,17 @@ impl Node {
         self
     }
 
+    /// With `process` running, and `path` among the files that it has mapped.
     pub(super) fn mapped(mut self, process: &str, path: &str) -> Self {
+        let known = self
+            .world
+            .running
+            .iter_mut()
+            .find(|one| one.name.as_str() == process);
+        if let Some(running) = known {
+            running.mapped.push(path.to_owned());
+            return self;
+        }
         self.world.running.push(Running {
             name: process.parse().unwrap(),
             generation: Generation(1),

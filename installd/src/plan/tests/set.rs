@@ -29,6 +29,39 @@ fn a_package_brings_what_it_requires_and_takes_it_along_when_it_goes() {
 }
 
 #[test]
+fn what_came_along_stays_while_something_uses_a_library_of_it() {
+    let atm = || model::manifest::LibraryNeed {
+        soname: "libatm.so.1".into(),
+        versions: vec![],
+    };
+    let route = package("iproute2", "1").edit(|one| one.requires_libraries.push(atm()));
+    let library = package("libatm1", "1")
+        .file(lib("libatm.so.1"))
+        .edit(|one| one.provides_libraries.push(atm()));
+    let node = Node::running(&[package("libssl3", "1")])
+        .with(package("libssl3", "2"))
+        .with(route)
+        .with(library);
+    let with = node.after(&node.plan(&["+iproute2"]));
+    assert_eq!(with.world.automatic, [name("libatm1")].into());
+    let with = with.after(&with.plan(&["+libssl3=2"]));
+    let back = with.plan(&["-libssl3=2"]);
+    assert_eq!(back.report.unmet, []);
+    assert_eq!(
+        back.report.set.after.len(),
+        3,
+        "{:?}",
+        back.report.set.after
+    );
+    let gone = with.plan(&["-iproute2"]);
+    assert_eq!(
+        gone.report.set.after,
+        ["libssl3=2"],
+        "nothing uses it any more"
+    );
+}
+
+#[test]
 fn a_newer_version_taken_back_gives_the_old_set() {
     let node = Node::running(&[package("a", "1"), package("b", "1")]).with(package("a", "2"));
     let with = node.after(&node.plan(&["+a"]));
@@ -66,11 +99,9 @@ fn what_is_refused_names_the_thing_and_the_way_out() {
         .edit(|one| one.architecture = Some("x86_64".into()));
     let circle = program("p", &[]).spec(|spec| spec.after = vec!["q".parse().unwrap()]);
     let twin = program("twin", &[]).process("app", "/usr/bin/twin");
-    let wants = |version: &str| {
-        model::manifest::LibraryNeed {
-            soname: "libx.so.1".into(),
-            versions: vec![version.to_owned()],
-        }
+    let wants = |version: &str| model::manifest::LibraryNeed {
+        soname: "libx.so.1".into(),
+        versions: vec![version.to_owned()],
     };
     let provides = package("libx", "1")
         .file(lib("libx.so.1"))

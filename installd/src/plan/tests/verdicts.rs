@@ -334,3 +334,97 @@ fn a_library_that_gets_another_need_reaches_and_resolves() {
     assert_eq!(alone.report.unmet[0].by, format!("{LIB}/libx.so.1"));
     assert_eq!(node.verdicts(&["+libx", "+liby"]), expect("app restart"));
 }
+
+/// `app` runs with glibc, which may open any name service, and has `mapped` mapped.
+fn with_name_service(mapped: &[&str]) -> Node {
+    let service = || package("nss", "1").file(lib("libnss_dns.so.2").needs(&["libx.so.1"]));
+    let node = Node::running(&[
+        program("app", &["libc.so.6"]),
+        package("libc6", "1").file(lib("libc.so.6")),
+        service(),
+        libx(),
+    ]);
+    let node = node
+        .with(libx_changed())
+        .with(package("nss", "2").file(lib("libnss_dns.so.2").needs(&["libx.so.1"]).changed()));
+    mapped.iter().fold(node, |node, name| {
+        node.mapped("app", &format!("{LIB}/{name}"))
+    })
+}
+
+#[test]
+fn what_a_running_process_may_open_by_shipped_knowledge_counts_only_when_it_is_mapped() {
+    let idle = with_name_service(&[]);
+    let without = with_name_service(&["libc.so.6"]);
+    let having = with_name_service(&["libc.so.6", "libnss_dns.so.2", "libx.so.1"]);
+    for words in [["+nss"], ["+libx"]] {
+        assert_eq!(
+            idle.verdicts(&words),
+            expect("app restart"),
+            "nobody could look"
+        );
+        assert_eq!(
+            without.verdicts(&words),
+            expect("app none"),
+            "it has not opened it"
+        );
+        assert_eq!(
+            having.verdicts(&words),
+            expect("app restart"),
+            "it has opened it"
+        );
+        assert_eq!(having.chain(&words, "app"), idle.chain(&words, "app"));
+    }
+    assert_eq!(idle.verdicts(&["-nss"]), expect("app restart"));
+    assert_eq!(without.verdicts(&["-nss"]), expect("app none"));
+    assert_eq!(having.verdicts(&["-nss"]), expect("app restart"));
+}
+
+#[test]
+fn what_an_author_declares_to_be_opened_counts_mapped_or_not() {
+    let app = program("app", &[]).opens("/usr/bin/app", &["libx.so.1"]);
+    let node = Node::running(&[app, libx()])
+        .with(libx_changed())
+        .mapped("app", "/usr/bin/app");
+    assert_eq!(node.verdicts(&["+libx"]), expect("app restart"));
+}
+
+#[test]
+fn an_interpreter_that_a_wrapper_has_left_reaches_its_process_no_more() {
+    let wrapper = |version: &str| {
+        package("app", version)
+            .file(data("/usr/bin/app").script("/usr/bin/perl"))
+            .process("app", "/usr/bin/app")
+    };
+    let perl = |version: &str| {
+        let file = elf("/usr/bin/perl").needs(&["libx.so.1"]);
+        package("perl", version).file(if version == "1" { file } else { file.changed() })
+    };
+    let changed_wrapper = wrapper("2").edit(|one| {
+        let file = data("/usr/bin/app").script("/usr/bin/perl").changed();
+        one.files = vec![file.0];
+    });
+    let node = |mapped: &str| {
+        Node::running(&[wrapper("1"), perl("1"), libx()])
+            .with(perl("2"))
+            .with(libx_changed())
+            .with(changed_wrapper.clone())
+            .mapped("app", mapped)
+    };
+    for word in ["+perl", "+libx"] {
+        assert_eq!(
+            node("/usr/bin/perl").verdicts(&[word]),
+            expect("app restart"),
+            "{word}"
+        );
+        assert_eq!(
+            node("/usr/bin/daemon").verdicts(&[word]),
+            expect("app none"),
+            "{word}"
+        );
+    }
+    assert_eq!(
+        node("/usr/bin/daemon").verdicts(&["+app"]),
+        expect("app restart")
+    );
+}
