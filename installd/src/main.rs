@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use installd::config::Config;
@@ -27,10 +28,14 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::load(arguments.config.as_deref())?;
     let (bus, incoming) = (config.bus.clone(), config.state_dir.join("incoming"));
     let incoming = Incoming::open(&incoming)?;
+    let limit = config.timeouts.sysmgrd.limit().unwrap_or(Duration::MAX);
     let (handle, engine) = engine::start(config)?;
     dbus::serve(bus, handle.clone()).await?;
-    tokio::spawn(engine::incoming(incoming, handle));
-    dbus::ready();
+    tokio::spawn(engine::incoming(incoming, handle.clone()));
+    tokio::spawn(async move {
+        handle.settled(limit).await;
+        dbus::ready();
+    });
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,

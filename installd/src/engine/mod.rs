@@ -99,6 +99,20 @@ pub struct View {
     pub active: Vec<String>,
     /// What is true and should not be.
     pub discrepancies: Vec<String>,
+    /// How far the daemon's own start is.
+    pub start: Start,
+}
+
+/// How far the daemon's start is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Start {
+    /// sysmgrd has not come yet.
+    #[default]
+    Waiting,
+    /// The set is being brought up.
+    Begun,
+    /// The set was brought up, as far as it came up.
+    Settled,
 }
 
 /// A way to the engine.
@@ -165,6 +179,17 @@ impl Handle {
         self.told.subscribe()
     }
 
+    /// Waits until the committed set was brought up, or until sysmgrd has not come within the limit
+    /// that it has: a boot is not held up for good by a daemon that is not there.
+    pub async fn settled(&self, sysmgrd: Duration) {
+        let mut view = self.view.clone();
+        let began =
+            tokio::time::timeout(sysmgrd, view.wait_for(|seen| seen.start > Start::Waiting));
+        if began.await.is_ok_and(|seen| seen.is_ok()) {
+            drop(view.wait_for(|seen| seen.start == Start::Settled).await);
+        }
+    }
+
     /// What may be watched.
     pub fn view(&self) -> watch::Receiver<View> {
         self.view.clone()
@@ -185,6 +210,7 @@ struct Engine {
     /// Requests that came while the committed set was still being started.
     waiting: VecDeque<(Request, String, Reply<ChangeReport>)>,
     booting: bool,
+    start: Start,
     adding: bool,
     adds: VecDeque<(File, Reply<Vec<AddedPackage>>)>,
     /// Found by the last change or at start; kept until the next change.
@@ -215,6 +241,7 @@ pub fn start(config: Config) -> Result<(Handle, tokio::task::JoinHandle<()>), Er
         change: None,
         waiting: VecDeque::new(),
         booting: false,
+        start: Start::default(),
         adding: false,
         adds: VecDeque::new(),
         findings: damaged,
@@ -508,6 +535,7 @@ impl Engine {
                 .map(|package| package.id.name_version())
                 .collect(),
             discrepancies: self.discrepancies(),
+            start: self.start,
         };
         self.view.send_if_modified(|seen| {
             let differs = *seen != view;

@@ -17,7 +17,7 @@ use model::{ChangeId, Generation, PackageId, PackageName, ProcessName};
 
 use super::change::{self, Back, failures};
 use super::request::{Error, Message};
-use super::{Context, Engine, lists, observe};
+use super::{Context, Engine, Start, lists, observe};
 use crate::sys::clock::Time;
 use crate::sys::db::Db;
 use crate::sys::journal::{Step, Unfinished};
@@ -123,6 +123,8 @@ impl Engine {
     /// Brings the set up, beside the mailbox.
     pub(super) fn boot(&mut self) {
         self.booting = true;
+        self.start = self.start.max(Start::Begun);
+        self.publish();
         self.change = Some(RunningChange {
             change: ChangeId(0),
             by: "installd, which starts the committed set".to_owned(),
@@ -146,6 +148,7 @@ impl Engine {
     /// The set is up; requests that waited go on.
     pub(super) async fn booted(&mut self, booted: Booted) {
         self.booting = false;
+        self.start = Start::Settled;
         self.change = None;
         for finding in &booted.findings {
             tracing::warn!("{finding}");
