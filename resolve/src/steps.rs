@@ -189,6 +189,9 @@ impl<'a> Builder<'a> {
     /// The nearest members that `i` comes after and that are `wanted`, through those that are not.
     fn nearest(&self, i: usize, wanted: impl Fn(Numbers) -> bool) -> Vec<usize> {
         let mut found = Vec::new();
+        if self.after[i].is_empty() {
+            return found;
+        }
         let mut seen = BTreeSet::from([i]);
         let mut open = self.after[i].clone();
         while let Some(at) = open.pop() {

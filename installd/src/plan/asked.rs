@@ -45,7 +45,7 @@ impl Asked {
 
     /// Whether this package's processes are asked.
     pub(super) fn is_asked(&self, package: &PackageName) -> bool {
-        self.because.contains_key(package)
+        !self.because.is_empty() && self.because.contains_key(package)
     }
 
     /// The chain from the change to this package.

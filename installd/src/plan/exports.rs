@@ -1,6 +1,6 @@
 //! The processes of the new set, each with its program in the new tree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::ProcessName;
@@ -39,8 +39,13 @@ impl NewExports {
         if !names.is_empty() {
             exports.gather(tree, set, builder, &names);
         }
-        for (name, old) in &tree.index.processes {
-            if !names.contains(name) && may_differ(tree, &old.program) {
+        for name in may_differ(tree) {
+            if let Some(old) = tree
+                .index
+                .processes
+                .get(name)
+                .filter(|_| !names.contains(name))
+            {
                 let program = ProgramOf::new(builder).find(&old.spec);
                 exports.check(&old.spec, &program);
                 exports.differ.insert(
@@ -106,13 +111,16 @@ impl NewExports {
     }
 }
 
-/// Whether a staying process's program may be another one in the new tree.
-fn may_differ(tree: &NewTree<'_>, program: &Program) -> bool {
-    let paths = program.files.iter().chain([&program.exec]);
-    tree.is_rearranged()
-        || paths
-            .into_iter()
-            .any(|path| tree.difference(path).is_some())
+/// The processes of the active set whose program may be another one in the new tree.
+fn may_differ<'a>(tree: &NewTree<'a>) -> BTreeSet<&'a ProcessName> {
+    if tree.is_rearranged() {
+        return tree.index.processes.keys().collect();
+    }
+    let runners = tree
+        .differences
+        .iter()
+        .filter_map(|one| tree.index.run_by.get(one.path.as_str()));
+    runners.flatten().collect()
 }
 
 /// Two packages that export one process name; an upgrade may, for the package that it upgrades.

@@ -72,6 +72,9 @@ impl Impact<'_> {
             let after = differ.get(name).map_or(Some(before), Option::as_ref);
             put(match after {
                 None => stopped(name, before),
+                Some(after) if std::ptr::eq(before, after) && self.is_untouched(after, &mapped, &gone) => {
+                    self.verdict(before, after, Reasons::default())
+                }
                 Some(after) => {
                     let mapped = mapped.get(name).copied().unwrap_or_default();
                     let reasons = self.reasons(before, after, mapped, &gone);
@@ -83,6 +86,18 @@ impl Impact<'_> {
             put(started(name, new, &self.tree_text(new)));
         }
         (shown, plans)
+    }
+
+    /// Whether plainly nothing reaches a process whose program and declaration stay: most of them.
+    fn is_untouched(
+        &self,
+        process: &Exported,
+        mapped: &FxHashMap<&ProcessName, &[String]>,
+        gone: &FxHashMap<&str, &'static str>,
+    ) -> bool {
+        process.spec.uses_files.is_empty()
+            && !process.program.roots.iter().any(|root| self.reached.is_reached(*root))
+            && (gone.is_empty() || mapped.is_empty() || !mapped.contains_key(&process.spec.name))
     }
 
     fn tree_text(&self, new: &Exported) -> String {
@@ -230,11 +245,11 @@ impl Impact<'_> {
         let libraries = !reasons.libraries.is_empty();
         let files = !reasons.files.is_empty();
         let simple = after.spec.kind == Kind::Simple;
-        let asked = self.asked.is_asked(&after.package);
+        let asked = || self.asked.is_asked(&after.package);
         let verdict = match (direct || libraries && simple, libraries || files) {
             (true, _) => Verdict::Restart,
             (false, true) => Verdict::Notify,
-            (false, false) if asked => Verdict::Ask,
+            (false, false) if asked() => Verdict::Ask,
             (false, false) => Verdict::None,
         };
         let mut because: Vec<Chain> = reasons.libraries;

@@ -1,5 +1,6 @@
 //! The active set, ready to be planned against: built once per generation.
 
+mod asks;
 mod uses;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::graph::{Builder, Graph, facts};
 use super::program::{Program, ProgramOf};
+use asks::Asks;
 
 /// What an index is built from.
 #[derive(Debug, Clone, Default)]
@@ -45,9 +47,12 @@ pub struct ActiveIndex {
     pub(super) requirers: FxHashMap<PackageName, Vec<u32>>,
     /// Packages that consume an API.
     pub(super) consumers: FxHashMap<String, Vec<u32>>,
+    pub(super) asks: Asks,
     pub(super) tree: ActiveTree,
     pub(super) graph: Graph,
     pub(super) processes: BTreeMap<ProcessName, Exported>,
+    /// By each path that is looked at for a process's program the processes, sorted.
+    pub(super) run_by: FxHashMap<Box<str>, Vec<ProcessName>>,
 }
 
 /// The winners of all paths, and the losers.
@@ -165,6 +170,8 @@ impl ActiveIndex {
         let (graph, processes) = resolve_all(&tree, &order, &active.rules);
         let (requirers, consumers) = who_asks(&order, &active.node);
         Self {
+            asks: Asks::of(&order, &arranged),
+            run_by: who_runs(&processes),
             active,
             order,
             position,
@@ -256,6 +263,18 @@ fn resolve_all(
     paths.sort_unstable();
     builder.open(declared, &paths);
     (builder.finish(), processes)
+}
+
+/// The processes whose program may be another one when a path differs.
+fn who_runs(processes: &BTreeMap<ProcessName, Exported>) -> FxHashMap<Box<str>, Vec<ProcessName>> {
+    let mut run_by: FxHashMap<Box<str>, Vec<ProcessName>> = FxHashMap::default();
+    for (name, Exported { program, .. }) in processes {
+        for path in program.files.iter().chain([&program.exec]) {
+            run_by.entry(path.as_str().into()).or_default().push(name.clone());
+        }
+    }
+    run_by.values_mut().for_each(Vec::dedup);
+    run_by
 }
 
 type Asking<K> = FxHashMap<K, Vec<u32>>;

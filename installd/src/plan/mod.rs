@@ -30,6 +30,7 @@ mod pattern;
 mod program;
 mod reach;
 mod set;
+mod swap;
 #[cfg(test)]
 mod tests;
 
@@ -191,8 +192,8 @@ pub fn plan(world: &World, request: &Request) -> Plan {
         ..PlanReport::default()
     };
     report.set = SetChange {
-        before: names(&index.order),
-        after: names(&set.order),
+        before: index.asks.names.clone(),
+        after: names(index, &set),
     };
     describe_files(&tree, &mut report);
     discover_lacks(
@@ -216,7 +217,7 @@ pub fn plan(world: &World, request: &Request) -> Plan {
     Plan {
         report,
         entering: set.entering().map(|(_, one)| one.clone()).collect(),
-        is_empty: set.list == index.active().list && changes.is_empty(),
+        is_empty: changes.is_empty() && set.list == index.active().list,
         kept: kept(&tree),
         changes,
         processes,
@@ -227,8 +228,10 @@ pub fn plan(world: &World, request: &Request) -> Plan {
     }
 }
 
-fn names(packages: &[Package]) -> Vec<String> {
-    packages.iter().map(|one| one.id.name_version()).collect()
+fn names(index: &ActiveIndex, set: &NewSet) -> Vec<String> {
+    let known = |stays: Option<u32>| index.asks.names.get(stays? as usize).cloned();
+    let all = set.order.iter().zip(&set.stays);
+    all.map(|(one, stays)| known(*stays).unwrap_or_else(|| one.id.name_version())).collect()
 }
 
 fn new_graph<'a>(tree: &'a NewTree<'a>, set: &NewSet) -> (NewGraph<'a>, NewExports) {

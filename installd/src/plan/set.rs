@@ -8,12 +8,12 @@ use resolve::deps::{Answers, check_those, closure};
 use resolve::{Package, order};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::World;
 use super::bringers::Bringers;
 use super::index::ActiveIndex;
+use super::{World, swap};
 
 /// A set that a request leads to.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct NewSet {
     /// As it is kept.
     pub(super) list: Vec<Package>,
@@ -40,6 +40,16 @@ impl NewSet {
 
 /// The set after a request; what it names in vain is in `unmet`.
 pub(super) fn new_set(world: &World, request: &Request) -> NewSet {
+    let Some(set) = swap::swapped(world, request) else {
+        return edited(world, request);
+    };
+    #[cfg(test)]
+    assert_eq!(set, edited(world, request), "the fast way and the long way lead to one set");
+    set
+}
+
+/// The long way, for whatever is asked.
+fn edited(world: &World, request: &Request) -> NewSet {
     let mut edit = Edit::new(world);
     for action in &request.actions {
         match action {
