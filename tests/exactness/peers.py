@@ -15,11 +15,12 @@ TOOLS = ["needrestart", "debian-goodies", "lsof", "procps", "iproute2", "perl", 
 def make_root(root, packages):
     """Installs the daemons and the two tools below `root`, once."""
     root = Path(root)
-    if (root / "complete").exists():
+    include = ",".join([*packages, *TOOLS])
+    complete = root / "complete"
+    if complete.exists() and complete.read_text() == include:
         return
     remove(root)
     sources = debian_sources()
-    include = ",".join([*packages, *TOOLS])
     # policy-rc.d: nothing starts by itself in there.
     policy = 'mkdir -p "$1/usr/sbin"; printf "#!/bin/sh\\nexit 101\\n" >"$1/usr/sbin/policy-rc.d"; chmod 755 "$1/usr/sbin/policy-rc.d"'
     # Namespaces of its own: what a package starts or mounts while it is installed ends with it.
@@ -27,7 +28,7 @@ def make_root(root, packages):
         ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "mmdebstrap", "--quiet", "--variant=minbase", f"--include={include}", f"--extract-hook={policy}",
          "bookworm", root, "-"],
         input=sources, text=True, check=True)  # fmt: skip
-    (root / "complete").touch()
+    complete.write_text(include)
 
 
 def remove(directory):
@@ -54,23 +55,29 @@ dpkg --force-all -i /exactness/old/*.deb >/tmp/dpkg.old 2>&1
 mkdir -p /run/sshd
 chmod 755 /exactness/start
 /exactness/start
-dpkg --force-all --unpack /exactness/new/*.deb >/tmp/dpkg.new 2>&1
 echo "== pids"
-for p in /proc/[0-9]*; do echo "${p#/proc/} $(cat $p/comm 2>/dev/null) $(awk '/^PPid/ {print $2}' $p/status 2>/dev/null)"; done
+for p in /proc/[0-9]*; do echo "${p#/proc/} $(cat $p/comm 2>/dev/null)"; done
+echo "== maps"
+for p in /proc/[0-9]*; do awk -v p="${p#/proc/}" '$6 ~ "^/usr/" && !seen[$6]++ {print p, $6}' $p/maps 2>/dev/null; done
+dpkg --force-all --unpack /exactness/new/*.deb >/tmp/dpkg.new 2>&1
 echo "== needrestart"
 needrestart -b -v -r l 2>&1
 echo "== checkrestart"
-checkrestart -v -a 2>&1
+checkrestart -v 2>&1
 """
 
 
-def ask(root, update, debs_old, debs_new, start):
-    """Runs one update in `root`; gives {tool: set of process names}."""
+def ask(root, debs, start, changed):
+    """Runs one update (its old and new .debs) in `root`.
+
+    Gives sets of process names: those that ran, those that had one of the `changed` paths mapped
+    before the update (the truth), and those that each tool names.
+    """
     box = Path(root) / "exactness"
     remove(box)
-    for directory, debs in (("old", debs_old), ("new", debs_new)):
+    for directory, files in zip(("old", "new"), debs):
         (box / directory).mkdir(parents=True)
-        for deb in debs:
+        for deb in files:
             os.link(deb, box / directory / Path(deb).name)
     (box / "start").write_text(start)
     done = subprocess.run(
@@ -79,12 +86,16 @@ def ask(root, update, debs_old, debs_new, start):
     if os.environ.get("EXACTNESS_VERBOSE"):
         print(done.stdout, done.stderr)
     parts = dict(re.findall(r"^== (\w+)\n(.*?)(?=^== |\Z)", done.stdout, re.M | re.S))
-    names = {int(pid): name for pid, name, _ in (line.split(" ") for line in parts["pids"].splitlines() if line.count(" ") == 2)}
+    pairs = [line.split(" ", 1) for line in parts["pids"].splitlines()]
+    names = {pid: name for pid, name in (pair for pair in pairs if len(pair) == 2)}
+    maps = [line.split(" ", 1) for line in parts["maps"].splitlines()]
+
+    def named(pids):
+        return {names[pid] for pid in pids if pid in names}
+
     return {
-        "needrestart": named(names, re.findall(r"#(\d+) uses (?:obsolete|deleted)", parts["needrestart"])),
-        "checkrestart": named(names, re.findall(r"\(PID: (\d+)\)", parts["checkrestart"])),
+        "running": set(names.values()),
+        "truth": named(pid for pid, path in maps if path in changed),
+        "needrestart": named(re.findall(r"#(\d+) uses (?:obsolete|deleted)", parts["needrestart"])),
+        "checkrestart": named(re.findall(r"\(PID: (\d+)\)", parts["checkrestart"])),
     }
-
-
-def named(names, pids):
-    return {names[int(pid)] for pid in pids if int(pid) in names}

@@ -70,7 +70,7 @@ def sources(packages):
 
 
 def find(packages):
-    """The updates between consecutive versions of everything in `packages`."""
+    """The updates between consecutive versions of everything in `packages`, older ones first."""
     updates = {}
     versions = offered(packages)
     source = sources(versions)
@@ -80,7 +80,7 @@ def find(packages):
             update = updates.setdefault((source[package], last), Update(source[package]))
             update.old[package] = old
             update.new[package] = new
-    return [updates[key] for key in sorted(updates)]
+    return [updates[key] for key in sorted(updates, key=lambda key: (key[0], -key[1]))]
 
 
 def fetch(package, version, cache):
@@ -92,6 +92,15 @@ def fetch(package, version, cache):
         subprocess.run(
             ["apt-get", "download", "-q", f"{package}={version}"], cwd=directory, check=True, capture_output=True)
     return next(directory.glob(wanted))
+
+
+def oldest(found):
+    """package: the oldest version that an update starts from."""
+    versions = {}
+    for update in found:
+        for package, version in update.old.items():
+            versions.setdefault(package, []).append(version)
+    return {package: min(all, key=cmp_to_key(version_order)) for package, all in versions.items()}
 
 
 def tree(deb, directory):
