@@ -48,6 +48,11 @@ impl Counts {
         Some(Reading { text, numbers })
     }
 
+    /// Removes what was counted until now.
+    pub fn forget(&self) -> Result<()> {
+        Ok(fs_err::remove_file(&self.file)?)
+    }
+
     /// Waits until `name` is at least `least`.
     pub fn reach(&self, name: &str, least: u64) -> Result<Reading> {
         let what = format!("{name} in {} is {least}", self.file.display());
