@@ -21,11 +21,7 @@ use super::set::NewSet;
 /// has and only a process that has loaded it by then can use the file.
 pub(super) fn libraries(tree: &NewTree<'_>, graph: &NewGraph<'_>) -> (Vec<Unmet>, Vec<String>) {
     let (mut unmet, mut warnings) = (Vec::new(), Vec::new());
-    let new_sonames: FxHashSet<&str> = tree
-        .differences
-        .iter()
-        .filter_map(|one| facts(one.new?.1)?.soname.as_deref())
-        .collect();
+    let sonames = Sonames::of(tree);
     let first = u32::try_from(graph.before.nodes.len()).unwrap_or(u32::MAX);
     let mut ids: Vec<NodeId> = graph.again.keys().copied().collect();
     ids.extend((first..).zip(&graph.added).map(|(id, _)| id));
@@ -43,7 +39,7 @@ pub(super) fn libraries(tree: &NewTree<'_>, graph: &NewGraph<'_>) -> (Vec<Unmet>
                 continue;
             }
             let soname: &str = &edge.name;
-            let there = tree.index.tree.sonames.contains(soname) || new_sonames.contains(soname);
+            let there = sonames.has(soname);
             if there && facts.interpreter.is_none() {
                 warnings.push(format!(
                     "{} needs {soname}, which the loader does not find from there: only a process \
@@ -56,6 +52,40 @@ pub(super) fn libraries(tree: &NewTree<'_>, graph: &NewGraph<'_>) -> (Vec<Unmet>
         }
     }
     (unmet, warnings)
+}
+
+/// The names of the libraries that the new tree has, wherever they are in it.
+struct Sonames<'a> {
+    tree: &'a NewTree<'a>,
+    entering: FxHashSet<&'a str>,
+    leaving: FxHashSet<&'a str>,
+}
+
+impl<'a> Sonames<'a> {
+    fn of(tree: &'a NewTree<'a>) -> Self {
+        let name = |one: Option<(&'a Package, &'a FileEntry)>| facts(one?.1)?.soname.as_deref();
+        let entering = tree.differences.iter().filter_map(|one| name(one.new));
+        let leaving = tree.differences.iter().filter_map(|one| name(one.old));
+        Self {
+            tree,
+            entering: entering.collect(),
+            leaving: leaving.collect(),
+        }
+    }
+
+    fn has(&self, soname: &str) -> bool {
+        let before = || self.tree.index.tree.sonames.contains(soname);
+        self.entering.contains(soname)
+            || (before() && (!self.leaving.contains(soname) || self.stays(soname)))
+    }
+
+    /// Whether one of this name stays where another of it leaves: rare enough to look at all.
+    fn stays(&self, soname: &str) -> bool {
+        self.tree.index.tree.entries().any(|(_, entry)| {
+            facts(entry).is_some_and(|one| one.soname.as_deref() == Some(soname))
+                && self.tree.difference(entry.path.as_str()).is_none()
+        })
+    }
 }
 
 /// Whether the active tree has this lack already: then it is not this change's.

@@ -107,7 +107,7 @@ fn what_is_refused_names_the_thing_and_the_way_out() {
         .file(lib("libx.so.1"))
         .edit(|one| one.provides_libraries.push(wants("X_1")));
     let node = Node::running(&[
-        program("app", &[])
+        program("app", &["libx.so.1"])
             .requires("base")
             .edit(|one| one.requires_libraries.push(wants("X_1"))),
         package("base", "1"),
