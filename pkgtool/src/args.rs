@@ -37,7 +37,13 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub color: ColorChoice,
     /// D-Bus address of the node to speak with; the system bus where absent
-    #[arg(long, global = true, env = "CHANGEOVER_BUS", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        global = true,
+        env = "CHANGEOVER_BUS",
+        hide_env_values = true,
+        value_name = "ADDRESS"
+    )]
     pub bus: Option<String>,
 }
 

@@ -5,6 +5,7 @@ use model::change::PackageRef;
 
 use crate::node::Address;
 use crate::outcome::{CommandError, Outcome};
+use crate::render::lists;
 use crate::show::Show;
 
 /// Arguments of `remove`.
@@ -21,13 +22,6 @@ pub fn run(args: &RemoveArgs, node: &Address, show: &mut Show) -> Result<Outcome
     let removed = node
         .connect()?
         .installd(async |installd| installd.remove(names).await)?;
-    if show.json() {
-        show.document(&removed)?;
-        return Ok(Outcome::Done);
-    }
-    for id in &removed {
-        let word = show.look().good("removed");
-        show.line(format_args!("{word} {id}"))?;
-    }
+    show.told(&removed, |look| lists::removed(&removed, look))?;
     Ok(Outcome::Done)
 }

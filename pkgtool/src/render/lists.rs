@@ -1,6 +1,7 @@
 //! `status`, `list`, `ps`, and what `add` and `remove` did.
 
 use jiff::Timestamp;
+use model::PackageId;
 use model::change::{AddedPackage, ProcessStatus, StatusReport, StoredPackage};
 
 use super::{add, ago, bytes, count, heading, local, widest, wrap};
@@ -33,6 +34,18 @@ pub fn added(packages: &[AddedPackage], look: Look) -> String {
             out.push_str(&look.faint(format_args!("had   {} already", one.package)));
             out.push('\n');
         }
+    }
+    out
+}
+
+/// What `remove` took out; each is the identity of a package.
+pub fn removed(packages: &[String], look: Look) -> String {
+    let mut out = String::new();
+    for one in packages {
+        let name = one
+            .parse::<PackageId>()
+            .map_or_else(|_| one.clone(), |id| format!("{}={}", id.name, id.version));
+        add(&mut out, format_args!("{} {name}\n", look.good("removed")));
     }
     out
 }
@@ -274,6 +287,12 @@ mod tests {
         ● libssl3  3.0.22   5.7 MiB  Secure Sockets Layer toolkit
         2 packages, 1 active
         ");
+    }
+
+    #[test]
+    fn what_was_removed_is_named_as_it_is_typed() {
+        let ids = ["nginx_1.22.1-9_26baf53e".to_owned()];
+        assert_eq!(removed(&ids, Look::plain(80)), "removed nginx=1.22.1-9\n");
     }
 
     #[test]

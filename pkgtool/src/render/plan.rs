@@ -45,7 +45,7 @@ pub fn plan(report: &PlanReport, look: Look) -> String {
         );
     }
     if !report.unmet.is_empty() {
-        heading(look, "Unmet: this cannot be activated", &mut out);
+        heading(look, "Unmet: this cannot be done", &mut out);
         out.push_str(&unmet(&report.unmet, look));
     }
     out
@@ -462,7 +462,7 @@ mod tests {
         Processes
           none
 
-        Unmet: this cannot be activated
+        Unmet: this cannot be done
           ✗ /usr/sbin/nginx needs libssl.so.3 (OPENSSL_3.0.0)
             try: pkgtool activate libssl3=3.0.22
         ");
