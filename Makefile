@@ -46,6 +46,6 @@ bench: ## Measure speed and memory side by side with the named peers
 .PHONY: test-vm
 test-vm: ## Run the view, control-group, boot and demo tests on Debian 12's own kernel in QEMU
 	@tests/setup.sh build demo vm
-	cargo build --quiet --workspace --bins
+	cargo build --quiet --workspace --bins --examples
 	@tests/vm/image.sh .cache/vm
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/vm/test.sh .cache/vm

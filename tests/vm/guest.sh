@@ -51,6 +51,23 @@ check "nginx was restarted" [ "$(pid_of nginx)" != "$nginx" ]
 check "memcached's pid is as the plan said" sh -c "
 	pkgtool --json history >/dev/null && kill -0 $(pid_of memcached)"
 check "and taken back" pkgtool deactivate --yes "libssl3=$new"
+greet() { # greet: what the Self-Managing example answers
+	perl -MIO::Socket::UNIX -e '
+		my $host = IO::Socket::UNIX->new(Peer => "/run/plugin-host.sock") or die "no host: $!";
+		print $host "hello Ada\n"; print scalar <$host>;'
+}
+check "the Self-Managing example is activated" \
+	pkgtool activate --yes plugin-host=1 plugin-host-plugins=1 libgreeting=1
+host=$(pid_of plugin-host)
+for version in 2 1 2; do
+	# This kernel cannot mount beneath: the second and third move stack on the first.
+	check "it is moved to version $version" \
+		pkgtool activate --yes "plugin-host-plugins=$version" "libgreeting=$version"
+	check "and answers with plugin and library $version" \
+		sh -c "echo '$(greet)' | grep -F '(hello $version, libgreeting $version,'"
+done
+check "all with the pid that it had" [ "$(pid_of plugin-host)" = "$host" ]
+
 check "a second boot's recovery finds the committed set" sh -c '
 	systemctl stop installd sysmgrd changeover-processes && rm -rf /run/changeover &&
 	systemctl start installd && [ "$(pkgtool --json ps | tr "{" "\n" | grep -c "\"state\":\"ready\"")" -ge 3 ]'

@@ -22,6 +22,15 @@ for binary in pkgtool installd sysmgrd; do
 	cp "$(command -v "$binary")" "$payload/bin/"
 	strip "$payload/bin/$binary"
 done
+example=$here/../../libselfmanage/examples/plugin-host
+for version in 1 2; do
+	make --silent -C "$example" VERSION=$version OUT="$payload/example-$version" \
+		PROGRAM="$(dirname "$(command -v pkgtool)")/examples/plugin-host"
+	for part in host plugins libgreeting; do
+		pkgtool --quiet build "$payload/example-$version/$part" -o "$payload/packages/example-$part-$version.pkg"
+	done
+	rm -r "$payload/example-$version"
+done
 cp -r "$here/../../packaging" "$payload/packaging"
 cp "$here/guest.sh" "$payload/run.sh"
 printf '%s %s\n' "$old" "$new" >"$payload/versions"
