@@ -8,15 +8,23 @@ need() { # need COMMAND PACKAGE
 	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
 
+need_file() { # need_file PATH PACKAGE
+	[ -e "$1" ] || missing="$missing $2"
+}
+
 for purpose in "${@:-build}"; do
 	case $purpose in
 	build)
 		need gcc gcc
+		need_file /usr/include/stdio.h libc6-dev
 		need make make
 		need pkg-config pkg-config
 		;;
 	test)
 		need dbus-daemon dbus-daemon
+		need dbus-send dbus-bin
+		need setpriv util-linux
+		need ps procps
 		need g++ g++
 		need readelf binutils
 		need patchelf patchelf
@@ -47,7 +55,7 @@ for purpose in "${@:-build}"; do
 		need mmdebstrap mmdebstrap
 		need python3 python3
 		need objcopy binutils
-		need dpkg-deb dpkg
+		need /usr/bin/time time
 		need perl perl
 		;;
 	*)
