@@ -5,7 +5,7 @@
 //! the compressed objects meanwhile, in one file, as finished tar entries.
 //!
 //! ```text
-//! sources ─► jobs of at most a frame ─► workers: read, hash, look, compress ─► in order ─► file
+//! sources ─► batches of jobs, each at most a frame ─► workers: read, hash, look, compress ─► in order ─► file
 //! ```
 
 use std::collections::HashMap;
@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
+use super::compress::Compressor;
 use super::entry::{self, BLOCK, Entry};
 use super::error::WriteError;
 use super::writer::Writer;
@@ -142,13 +143,22 @@ struct Run {
     digests: Vec<Digest>,
 }
 
-/// A finished entry of one object: header, compressed bytes, padding.
-fn finished(digest: &Digest, packed: &[u8]) -> Result<Vec<u8>, WriteError> {
-    let mut bytes = header(digest, packed.len() as u64)?.to_vec();
-    bytes.reserve_exact(packed.len() + BLOCK);
-    bytes.extend_from_slice(packed);
-    bytes.resize(bytes.len() + Entry::padding(packed.len() as u64), 0);
-    Ok(bytes)
+/// Appends the finished entry of one object: header, compressed bytes, padding.
+fn finish(
+    digest: &Digest,
+    compressor: &mut Compressor,
+    plain: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), SpoolError> {
+    let start = out.len();
+    out.resize(start + BLOCK, 0);
+    compressor.frame(plain, out)?;
+    let packed = (out.len() - start - BLOCK) as u64;
+    out.resize(out.len() + Entry::padding(packed), 0);
+    if let Some(head) = out.get_mut(start..start + BLOCK) {
+        head.copy_from_slice(&header(digest, packed)?);
+    }
+    Ok(())
 }
 
 fn header(digest: &Digest, size: u64) -> Result<[u8; BLOCK], WriteError> {

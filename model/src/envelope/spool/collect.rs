@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use super::super::entry::{BLOCK, Entry};
-use super::work::{Answer, Gate, Job, Made, Shared, Source};
+use super::work::{Answer, Batch, Gate, Job, Made, Shared, Source, batches};
 use super::{Filled, Spool, SpoolError, Stored, header};
 use crate::digest::Digest;
 use crate::mapped::Mapped;
@@ -29,6 +29,7 @@ impl Spool {
         let shared = Shared {
             sources,
             jobs: &jobs,
+            batches: &batches(&jobs),
             next: AtomicUsize::new(0),
             gate: Gate::default(),
             look,
@@ -97,49 +98,57 @@ impl<T> Collect<'_, '_, T> {
     ) -> Result<Vec<Filled<T>>, SpoolError> {
         let mut early = BTreeMap::new();
         let (mut next, mut done) = (0, 0);
-        for (number, made) in answers {
-            early.insert(number, made?);
-            while let Some(made) = early.remove(&next) {
-                let Some(job) = self.shared.jobs.get(next) else {
-                    break;
-                };
-                self.take(job, made)?;
-                done += job.length as u64;
+        for (number, batch) in answers {
+            early.insert(number, batch?);
+            while let Some(batch) = early.remove(&next) {
+                let shared = self.shared;
+                let numbers = shared.batches.get(next).cloned().unwrap_or_default();
+                let jobs = shared.jobs.get(numbers).unwrap_or_default();
+                self.take(jobs, batch)?;
+                done += jobs.iter().map(|job| job.length as u64).sum::<u64>();
                 next += 1;
-                self.shared.gate.advance(job.before);
+                shared.gate.advance(jobs.last().map_or(0, |job| job.before));
             }
             progress(done);
         }
         Ok(self.filled)
     }
 
-    fn take(&mut self, job: &Job, made: Made<T>) -> Result<(), SpoolError> {
-        match made {
-            Made::Whole {
-                digest,
-                entry,
-                seen,
-            } => {
-                self.keep_whole(digest, &entry)?;
-                self.filled.push(Filled {
+    /// Takes a batch in; what is new in it goes to the file in as few writes as can be.
+    fn take(&mut self, jobs: &[Job], batch: Batch<T>) -> Result<(), SpoolError> {
+        let (mut unwritten, mut at) = (0, 0);
+        for (job, made) in jobs.iter().zip(batch.made) {
+            match made {
+                Made::Whole {
                     digest,
-                    size: job.size,
+                    length,
                     seen,
-                });
-                Ok(())
+                } => {
+                    if self.spool.contains(&digest) {
+                        self.write(batch.entries.get(unwritten..at))?;
+                        unwritten = at + length;
+                    } else {
+                        let start = self.spool.end;
+                        self.keep(digest, start, start + length as u64);
+                    }
+                    at += length;
+                    self.filled.push(Filled {
+                        digest,
+                        size: job.size,
+                        seen,
+                    });
+                }
+                Made::Part { plain, packed } => self.part(job, &plain, &packed)?,
             }
-            Made::Part { plain, packed } => self.part(job, &plain, &packed),
         }
+        self.write(batch.entries.get(unwritten..at))
     }
 
-    fn keep_whole(&mut self, digest: Digest, entry: &[u8]) -> Result<(), SpoolError> {
-        if self.spool.contains(&digest) {
-            return Ok(());
-        }
-        let start = self.spool.end;
-        self.spool.file.write_all_at(entry, start)?;
-        self.keep(digest, start, start + entry.len() as u64);
-        Ok(())
+    /// Writes entries that are kept already, and end where the file does.
+    fn write(&self, entries: Option<&[u8]>) -> Result<(), SpoolError> {
+        let entries = entries.unwrap_or_default();
+        let start = self.spool.end - entries.len() as u64;
+        Ok(self.spool.file.write_all_at(entries, start)?)
     }
 
     fn keep(&mut self, digest: Digest, start: u64, end: u64) {

@@ -1,5 +1,7 @@
 //! The part that runs in several threads: reading, hashing, looking and compressing.
 
+use std::io::ErrorKind;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +9,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::super::compress::{Compressor, FRAME};
-use super::{SpoolError, finished};
+use super::{SpoolError, finish};
 use crate::digest::Digest;
 
 /// Where an object's bytes come from.
@@ -68,14 +70,46 @@ impl Job {
 
 /// What a worker made of a job.
 pub(super) enum Made<T> {
-    /// A whole source: its finished entry.
+    /// A whole source: the length of its finished entry among those of its batch.
     Whole {
         digest: Digest,
-        entry: Vec<u8>,
+        length: usize,
         seen: T,
     },
     /// A part of one: the plain bytes, to be hashed in order, and their frame.
     Part { plain: Vec<u8>, packed: Vec<u8> },
+}
+
+/// What a worker made of a batch: one answer to each of its jobs, and the finished entries of the
+/// whole sources among them, end to end.
+pub(super) struct Batch<T> {
+    pub(super) made: Vec<Made<T>>,
+    pub(super) entries: Vec<u8>,
+}
+
+/// Small files are worked on and written this many bytes at a time, for waking a thread or
+/// writing a file costs more than most of them.
+const BATCH: u64 = 512 << 10;
+
+/// Which jobs are done together: consecutive whole sources, or one part of a large one.
+pub(super) fn batches(jobs: &[Job]) -> Vec<Range<usize>> {
+    let mut batches: Vec<Range<usize>> = Vec::new();
+    let mut bytes = 0;
+    for (number, job) in jobs.iter().enumerate() {
+        let after_whole = number > 0 && jobs.get(number - 1).is_some_and(Job::is_whole);
+        let work = job.length as u64 + 4096;
+        match batches.last_mut() {
+            Some(batch) if after_whole && job.is_whole() && bytes + work <= BATCH => {
+                batch.end = number + 1;
+                bytes += work;
+            }
+            Some(_) | None => {
+                batches.push(number..number + 1);
+                bytes = work;
+            }
+        }
+    }
+    batches
 }
 
 /// Keeps the workers from running far ahead of the writer.
@@ -110,15 +144,16 @@ impl Gate {
 pub(super) struct Shared<'a, T> {
     pub(super) sources: &'a [Source],
     pub(super) jobs: &'a [Job],
+    pub(super) batches: &'a [Range<usize>],
     pub(super) next: AtomicUsize,
     pub(super) gate: Gate,
     pub(super) look: &'a (dyn Fn(usize, &[u8], Digest) -> T + Sync),
 }
 
-pub(super) type Answer<T> = (usize, Result<Made<T>, SpoolError>);
+pub(super) type Answer<T> = (usize, Result<Batch<T>, SpoolError>);
 
 impl<T> Shared<'_, T> {
-    /// Takes jobs until there are none, or nobody wants the answers.
+    /// Takes batches until there are none, or nobody wants the answers.
     pub(super) fn work(&self, answers: &Sender<Answer<T>>) {
         let mut compressor = match Compressor::new() {
             Ok(compressor) => compressor,
@@ -131,15 +166,34 @@ impl<T> Shared<'_, T> {
         let mut plain = Vec::with_capacity(FRAME);
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = self.jobs.get(number) else {
+            let Some(batch) = self.batches.get(number) else {
                 return;
             };
-            self.gate.wait(job.before);
-            let made = self.make(job, &mut compressor, &mut plain);
+            let jobs = self.jobs.get(batch.clone()).unwrap_or_default();
+            self.gate.wait(jobs.first().map_or(0, |job| job.before));
+            let made = self.batch(jobs, &mut compressor, &mut plain);
             if answers.send((number, made)).is_err() {
                 return;
             }
         }
+    }
+
+    fn batch(
+        &self,
+        jobs: &[Job],
+        compressor: &mut Compressor,
+        plain: &mut Vec<u8>,
+    ) -> Result<Batch<T>, SpoolError> {
+        let mut batch = Batch {
+            made: Vec::with_capacity(jobs.len()),
+            entries: Vec::new(),
+        };
+        for job in jobs {
+            let made = self.make(job, compressor, plain, &mut batch.entries)?;
+            batch.made.push(made);
+        }
+        batch.entries.shrink_to_fit();
+        Ok(batch)
     }
 
     fn make(
@@ -147,14 +201,15 @@ impl<T> Shared<'_, T> {
         job: &Job,
         compressor: &mut Compressor,
         plain: &mut Vec<u8>,
+        entries: &mut Vec<u8>,
     ) -> Result<Made<T>, SpoolError> {
         plain.clear();
         if let Some(source) = self.sources.get(job.source) {
             read(source, job, plain)?;
         }
-        let mut packed = Vec::new();
-        compressor.frame(plain, &mut packed)?;
         if !job.is_whole() {
+            let mut packed = Vec::new();
+            compressor.frame(plain, &mut packed)?;
             packed.shrink_to_fit();
             return Ok(Made::Part {
                 plain: plain.clone(),
@@ -163,9 +218,11 @@ impl<T> Shared<'_, T> {
         }
         let digest = Digest::of(plain);
         let seen = (self.look)(job.source, plain, digest);
+        let start = entries.len();
+        finish(&digest, compressor, plain, entries)?;
         Ok(Made::Whole {
             digest,
-            entry: finished(&digest, &packed)?,
+            length: entries.len() - start,
             seen,
         })
     }
@@ -192,16 +249,25 @@ fn read_file(path: &Path, job: &Job, plain: &mut Vec<u8>) -> Result<(), SpoolErr
         path: path.to_owned(),
     };
     let file = fs_err::File::open(path).map_err(failed)?.into_parts().0;
-    plain.resize(job.length, 0);
-    file.read_exact_at(plain, job.offset).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::UnexpectedEof {
-            changed()
-        } else {
-            failed(error)
+    // At the end of the file there is room for one byte more, which must not come.
+    plain.resize(job.length + usize::from(job.is_last()), 0);
+    let mut have = 0;
+    loop {
+        let room = plain.get_mut(have..).unwrap_or_default();
+        match file.read_at(room, job.offset + have as u64) {
+            Ok(0) => break,
+            Ok(count) => have += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
         }
-    })?;
-    if job.is_last() && file.read_at(&mut [0], job.size).map_err(failed)? != 0 {
+        // A read that leaves room has met the end.
+        if have >= job.length {
+            break;
+        }
+    }
+    if have != job.length {
         return Err(changed());
     }
+    plain.truncate(job.length);
     Ok(())
 }
