@@ -386,11 +386,13 @@ impl Engine {
                 .iter()
                 .any(|package| package.is_meant_by(reference))
             {
-                let hint = if versions.is_empty() {
-                    "add it first".to_owned()
-                } else {
-                    let all = versions.iter().map(|one| one.id.version.to_string());
-                    format!("there are {}", all.collect::<Vec<_>>().join(", "))
+                let all = versions.iter().map(|one| one.id.version.to_string());
+                let hint = match action {
+                    _ if !versions.is_empty() => {
+                        format!("there are {}", all.collect::<Vec<_>>().join(", "))
+                    }
+                    Action::Activate(_) => "add it first".to_owned(),
+                    Action::Deactivate(_) => "so it is not active either".to_owned(),
                 };
                 return Err(Error::Invalid(format!(
                     "{reference} is not in the store: {hint}"
