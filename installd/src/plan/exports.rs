@@ -12,7 +12,7 @@ use rustc_hash::FxHashSet;
 use super::diff::NewTree;
 use super::graph::Builder;
 use super::index::Exported;
-use super::program::{Program, ProgramOf};
+use super::program::ProgramOf;
 use super::set::NewSet;
 
 /// The processes of the new set that are not exactly as in the active one.
@@ -47,7 +47,7 @@ impl NewExports {
                 .filter(|_| !names.contains(name))
             {
                 let program = ProgramOf::new(builder).find(&old.spec);
-                exports.check(&old.spec, &program);
+                exports.check(&old.spec, program.lacks.as_ref());
                 exports.differ.insert(
                     name.clone(),
                     Some(Exported {
@@ -80,8 +80,10 @@ impl NewExports {
                         .extend(first.and_then(|first| twice(first, package, spec)));
                     continue;
                 }
-                let program = ProgramOf::new(builder).find(spec);
-                self.check(spec, &program);
+                let mut programs = ProgramOf::new(builder);
+                let program = programs.find(spec);
+                self.check(spec, program.lacks.as_ref());
+                self.check(spec, programs.preparations_lack(spec).as_ref());
                 // An equal declaration stays the same one, so that it is compared in no time.
                 let old = tree
                     .index
@@ -100,8 +102,8 @@ impl NewExports {
         }
     }
 
-    fn check(&mut self, spec: &ProcessSpec, program: &Program) {
-        if let Some((needs, hint)) = program.lacks.clone() {
+    fn check(&mut self, spec: &ProcessSpec, lack: Option<&(String, String)>) {
+        if let Some((needs, hint)) = lack.cloned() {
             self.unmet.push(Unmet {
                 by: format!("process {}", spec.name),
                 needs,

@@ -2,6 +2,7 @@
 
 use model::PackagePath;
 use model::manifest::Node;
+use model::path::merged_usr;
 use model::process::ProcessSpec;
 use resolve::loader::{Context, View, follow};
 
@@ -30,9 +31,13 @@ pub(super) struct ProgramOf<'b, 'a, V> {
 
 /// The absolute path of a command line's program, without systemd's prefixes.
 pub(super) fn program_path(spec: &ProcessSpec) -> &str {
-    spec.exec.first().map_or("", |word| {
-        word.trim_start_matches(['-', '@', ':', '+', '!'])
-    })
+    spec.exec.first().map_or("", |word| split_prefix(word).1)
+}
+
+/// systemd's prefixes of a command line's program, and the program.
+fn split_prefix(word: &str) -> (&str, &str) {
+    let path = word.trim_start_matches(['-', '@', ':', '+', '!']);
+    (word.strip_suffix(path).unwrap_or_default(), path)
 }
 
 impl<'b, 'a, V: View> ProgramOf<'b, 'a, V> {
@@ -60,6 +65,33 @@ impl<'b, 'a, V: View> ProgramOf<'b, 'a, V> {
             next = interpreter;
         }
         program
+    }
+
+    /// The command lines that must succeed before the process starts and cannot: why, with what to
+    /// do. What stands elsewhere than where packages put programs may be the machine's own.
+    pub(super) fn preparations_lack(&self, spec: &ProcessSpec) -> Option<(String, String)> {
+        let words = spec.exec_start_pre.iter().filter_map(|line| line.first());
+        let mut missing = words.filter_map(|word| {
+            let (prefix, path) = split_prefix(word);
+            let place = merged_usr(path);
+            let ours = place.starts_with("/usr/") || place.starts_with("/opt/");
+            let needed = ours && !prefix.contains('-');
+            needed.then(|| self.missing(path)).flatten()
+        });
+        missing.next().map(|path| lack(&path))
+    }
+
+    /// What is not there of a program and its interpreters.
+    fn missing(&self, path: &str) -> Option<String> {
+        let mut next = path.to_owned();
+        for _ in 0..=MAX_INTERPRETERS {
+            match self.file(&next) {
+                None => return Some(next),
+                Some((_, None)) => return None,
+                Some((_, Some(interpreter))) => next = interpreter,
+            }
+        }
+        None
     }
 
     /// The regular file at a path, and the interpreter on its first line.

@@ -62,6 +62,39 @@ fn what_came_along_stays_while_something_uses_a_library_of_it() {
 }
 
 #[test]
+fn what_must_run_before_a_process_starts_must_be_there() {
+    let app = |first: &str| {
+        let before = vec![first.to_owned(), "/run/app".to_owned()];
+        program("app", &[]).spec(|spec| spec.exec_start_pre = vec![before])
+    };
+    let script = package("tools", "1").file(data("/usr/bin/prepare").script("/bin/sh"));
+    let unmet = |first: &str, words: &[&str]| {
+        let node = Node::running(&[]).with(app(first)).with(script.clone());
+        let node = node.with(package("dash", "1").file(elf("/usr/bin/sh")));
+        let unmet = node.plan(words).report.unmet;
+        unmet.into_iter().map(|one| one.needs).collect::<Vec<_>>()
+    };
+    let lacks = |path: &str| vec![format!("program {path}, which no package of the set has")];
+    let all = ["+app", "+tools", "+dash"];
+    assert_eq!(unmet("/usr/bin/prepare", &all), [""; 0]);
+    assert_eq!(unmet("/bin/prepare", &["+app"]), lacks("/bin/prepare"));
+    assert_eq!(
+        unmet("+/usr/bin/prepare", &["+app", "+tools"]),
+        lacks("/bin/sh")
+    );
+    assert_eq!(
+        unmet("-/usr/bin/prepare", &["+app"]),
+        [""; 0],
+        "it may fail"
+    );
+    assert_eq!(
+        unmet("/etc/prepare", &["+app"]),
+        [""; 0],
+        "no package has it"
+    );
+}
+
+#[test]
 fn a_newer_version_taken_back_gives_the_old_set() {
     let node = Node::running(&[package("a", "1"), package("b", "1")]).with(package("a", "2"));
     let with = node.after(&node.plan(&["+a"]));
