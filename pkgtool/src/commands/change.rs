@@ -32,7 +32,7 @@ pub struct ChangeArgs {
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     on_failure: OnFailure,
     /// With --json: a line for each step before the last one
-    #[arg(long, requires = "json")]
+    #[arg(long)]
     progress: bool,
 }
 
@@ -82,6 +82,11 @@ pub fn carry_out(
     node: &Address,
     show: &mut Show,
 ) -> Result<Outcome, CommandError> {
+    // Not `requires`: clap does not see a global option that stands before the command.
+    if args.progress && !show.json() {
+        let text = "--progress is for programs and goes with --json; people see it anyway";
+        return Err(CommandError::usage(text));
+    }
     let request = args.request(actions);
     if args.dry_run {
         return plan(&request, node, show);
