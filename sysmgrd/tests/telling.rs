@@ -390,11 +390,122 @@ async fn one_that_says_done_but_still_maps_the_old_file_is_restarted() {
         library: true,
     };
     prepare(&node, vec![file]).await;
-    let report = node
-        .transition(&telling(tree(&node, 2, "two"), true, 20_000))
-        .await;
+    let two = tree(&node, 2, "two");
+    with_a_program_of_its_own(&two);
+    let report = node.transition(&telling(two, true, 20_000)).await;
     let detail = outcome(&report, "ribd").detail.clone().unwrap();
     assert!(detail.contains("still maps /usr/bin/told"), "{detail}");
+}
+
+/// The tree that a node has made before.
+fn standing(node: &Node, generation: u64) -> Tree {
+    let root = format!("generations/{generation}/root");
+    Tree {
+        generation: model::Generation(generation),
+        root: node.dir.path().join(root),
+    }
+}
+
+/// Another inode with the same content.
+fn with_a_program_of_its_own(tree: &Tree) {
+    let program = tree.root.join("usr/bin/told");
+    fs_err::remove_file(&program).unwrap();
+    fs_err::copy(std::env::current_exe().unwrap(), &program).unwrap();
+}
+
+#[tokio::test]
+async fn one_that_maps_the_old_files_again_after_a_change_was_taken_back_stays() {
+    use std::os::unix::fs::MetadataExt;
+    let node = Node::start();
+    let pid = with_told(&node).await;
+    let (one, two) = (standing(&node, 1), tree(&node, 2, "two"));
+    with_a_program_of_its_own(&two);
+    let inode = |tree: &Tree| {
+        let data = fs_err::metadata(tree.root.join("usr/bin/told")).unwrap();
+        Some((data.dev(), data.ino()))
+    };
+    // Its own program stands for the library: it has never mapped another.
+    let file = ChangedFile {
+        path: "/usr/bin/told".parse().unwrap(),
+        old: inode(&one),
+        new: inode(&two),
+        library: true,
+    };
+    prepare(&node, vec![file]).await;
+    let report = node.transition(&telling(one, true, 20_000)).await;
+    let outcome = outcome(&report, "ribd");
+    assert_eq!(
+        (outcome.verdict, outcome.detail.as_deref()),
+        (Verdict::Notify, None)
+    );
+    assert_eq!(node.status("ribd").await.pid, Some(pid));
+}
+
+#[tokio::test]
+async fn a_transition_that_comes_while_another_goes_on_joins_it_or_waits_for_its_turn() {
+    let node = Node::start();
+    let pid = with_told(&node).await;
+    behave(&node, "mute");
+    let two = telling(tree(&node, 2, "two"), true, 20_000);
+    let mut back = telling(standing(&node, 1), true, 20_000);
+    back.told.clear();
+    back.changed = two.told.iter().map(|told| told.wanted.clone()).collect();
+    // Told and silent, it holds the change up until it is ended.
+    let moved = async {
+        while node.status("ribd").await.generation.0 != 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let others = async {
+        moved.await;
+        let end = async {
+            for _ in 0..50 {
+                node.status("ribd").await;
+            }
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        };
+        // Whoever was killed asks again; somebody else wants it back.
+        tokio::join!(node.transition(&two), node.transition(&back), end)
+    };
+    let (first, (again, back, ())) = tokio::join!(node.transition(&two), others);
+    assert_eq!(first, again);
+    assert_eq!((first.failed, back.failed), (vec![], vec![]));
+    let status = node.status("ribd").await;
+    assert_eq!((status.state.as_str(), status.generation.0), ("ready", 1));
+}
+
+#[tokio::test]
+async fn the_end_of_a_change_ends_the_question_about_it() {
+    let node = Node::start();
+    with_told(&node).await;
+    behave(&node, "mute");
+    let asked = [("ribd", Verdict::Notify)];
+    let asking = async {
+        let manager = node.manager().await;
+        let ask = Ask {
+            announcement: announcement(vec![]),
+            timeout_ms: 60_000,
+            asked: vec![Asked {
+                process: name("ribd"),
+                verdict: Verdict::Notify,
+                because: vec![],
+            }],
+        };
+        manager.ask(&serde_json::to_string(&ask).unwrap()).await
+    };
+    let ending = async {
+        while !node.logs("ribd").await.contains(&"asked notify".to_owned()) {
+            tokio::task::yield_now().await;
+        }
+        let ended = r#"{"change":7,"completed":false,"detail":"whoever asked was killed"}"#;
+        node.manager().await.end(ended).await.unwrap();
+    };
+    let (unanswered, ()) = tokio::join!(asking, ending);
+    assert!(unanswered.is_err());
+    behave(&node, "accept");
+    let votes = ask(&node, &asked, 5_000).await;
+    assert_eq!((votes.vetoes, votes.accepted), (vec![], vec![name("ribd")]));
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ use crate::sys::view::View;
 
 use self::supervised::Supervised;
 pub use self::told::{SessionEvent, SessionSignal};
-use self::transition::Run;
+use self::transition::{Run, Waiting};
 use self::views::Views;
 use self::votes::Question;
 
@@ -205,6 +205,7 @@ pub struct Engine {
     /// The newest generation that a transition was asked for.
     tree: Option<Tree>,
     run: Option<Run>,
+    waiting: Waiting,
     question: Option<Question>,
     questions: u64,
     /// What the running change is, from *prepare* on.
@@ -229,6 +230,7 @@ impl Engine {
             processes: BTreeMap::new(),
             tree: None,
             run: None,
+            waiting: Waiting::default(),
             question: None,
             questions: 0,
             announcement: None,

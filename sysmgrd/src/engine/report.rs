@@ -2,11 +2,13 @@
 //! files.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use model::ProcessName;
 use model::change::{ProcessOutcome, Verdict, Veto};
-use model::transition::TransitionReport;
+use model::transition::{ChangedFile, TransitionReport, Tree};
 
 use super::supervised::Supervised;
 use super::transition::{Part, Run};
@@ -41,7 +43,7 @@ impl Engine {
             self.forget(name);
         }
         self.drop_views();
-        let reply = run.reply;
+        let replies = run.replies;
         tokio::spawn(async move {
             for (process, reason, log) in quotes {
                 let reason = format!("{reason}{}", quote(log).await);
@@ -57,13 +59,15 @@ impl Engine {
                     outcome.detail = Some(format!("still maps {left} of the old generation"));
                 }
             }
-            answer(reply, Ok(report));
+            for reply in replies {
+                answer(reply, Ok(report.clone()));
+            }
         });
     }
 
     /// What the proof after a transition looks at.
     fn to_look_at(&self, run: &Run) -> LookAt {
-        let old = self.old_files();
+        let replaced = self.replaced(&run.tree);
         let part = |name| {
             run.parts
                 .get(name)
@@ -72,23 +76,23 @@ impl Engine {
         let groups = self
             .processes
             .values()
-            .filter(|process| !old.is_empty() && part(process.name()));
+            .filter(|process| !replaced.files.is_empty() && part(process.name()));
         let groups = groups
             .map(|process| (process.name().clone(), process.members()))
             .collect();
-        LookAt { old, groups }
+        LookAt { replaced, groups }
     }
 
-    /// Devices and inodes that the running change replaces.
-    pub(super) fn old_files(&self) -> BTreeSet<(u64, u64)> {
+    /// The files that the running change replaces, for those who are moved into `tree`.
+    pub(super) fn replaced(&self, tree: &Tree) -> Replaced {
         let files = self
             .announcement
             .iter()
             .flat_map(|announcement| &announcement.files);
-        files
-            .filter(|file| file.old != file.new)
-            .filter_map(|file| file.old)
-            .collect()
+        Replaced {
+            root: tree.root.clone(),
+            files: files.filter(|file| file.old != file.new).cloned().collect(),
+        }
     }
 
     pub(super) fn forget(&mut self, name: &ProcessName) {
@@ -127,18 +131,45 @@ impl Engine {
     }
 }
 
+/// The files that differ between the two sides of a change, and the tree of one side.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    root: PathBuf,
+    files: Vec<ChangedFile>,
+}
+
+impl Replaced {
+    /// Devices and inodes of the other side. Which one that is, the tree itself says: on the way
+    /// back the files of the new set are the stale ones. Looks at the disk.
+    pub(super) fn stale(&self) -> BTreeSet<(u64, u64)> {
+        let standing: BTreeSet<(u64, u64)> = self
+            .files
+            .iter()
+            .filter_map(|file| {
+                let data = fs_err::symlink_metadata(self.root.join(file.path.relative())).ok()?;
+                Some((data.dev(), data.ino()))
+            })
+            .collect();
+        let both = self.files.iter().flat_map(|file| [file.old, file.new]);
+        both.flatten()
+            .filter(|file| !standing.contains(file))
+            .collect()
+    }
+}
+
 /// Files that must not be mapped any more, and who might.
 struct LookAt {
-    old: BTreeSet<(u64, u64)>,
+    replaced: Replaced,
     groups: Vec<(ProcessName, Vec<u32>)>,
 }
 
 impl LookAt {
     pub(super) fn look(self) -> Vec<(ProcessName, String)> {
+        let stale = self.replaced.stale();
         let mut found = Vec::new();
         for (name, pids) in self.groups {
             let mut files = pids.into_iter().flat_map(maps::of);
-            if let Some(file) = files.find(|file| self.old.contains(&(file.dev, file.inode))) {
+            if let Some(file) = files.find(|file| stale.contains(&(file.dev, file.inode))) {
                 found.push((name, file.path));
             }
         }

@@ -155,6 +155,7 @@ impl Engine {
     /// A change has ended: everybody who may have been told of it is told of that.
     pub(super) fn end(&mut self, ended: &Ended) {
         self.announcement = None;
+        self.call_off(ended.change);
         if self.run.is_none() {
             self.held.clear();
         }
@@ -242,7 +243,8 @@ impl Engine {
     }
 
     fn said_done(&mut self, name: &ProcessName, change: ChangeId, restart: &str) {
-        let running = self.run.as_ref().and_then(|run| run.change);
+        let Some(run) = &self.run else { return };
+        let (running, replaced) = (run.change, self.replaced(&run.tree));
         if running != Some(change) || self.telling(name) != Some(Telling::Awaiting) {
             return;
         }
@@ -250,7 +252,6 @@ impl Engine {
             return self.restart_told(name, &format!("asked for a restart: {restart}"));
         }
         self.set_telling(name, Telling::Checking);
-        let old = self.old_files();
         let pids = self
             .processes
             .get(name)
@@ -259,8 +260,9 @@ impl Engine {
         let (handle, event) = (self.handle.clone(), self.news_of(name));
         tokio::spawn(async move {
             let work = move || {
+                let stale = replaced.stale();
                 let files = pids.into_iter().flat_map(maps::of);
-                let left = files.filter(|file| old.contains(&(file.dev, file.inode)));
+                let left = files.filter(|file| stale.contains(&(file.dev, file.inode)));
                 left.map(|file| file.path).collect::<Vec<String>>()
             };
             let left = tokio::task::spawn_blocking(work).await.unwrap_or_default();

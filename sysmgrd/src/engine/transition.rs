@@ -1,7 +1,7 @@
 //! A transition: the lists become steps, the steps are taken as their order allows, and the answer
 //! says what became of every process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,8 +26,20 @@ pub(crate) struct Run {
     pub(super) parts: BTreeMap<ProcessName, Part>,
     /// The step that each process is in.
     active: BTreeMap<ProcessName, usize>,
-    pub(super) reply: Reply<TransitionReport>,
+    /// Whoever waits for its end.
+    pub(super) replies: Vec<Reply<TransitionReport>>,
 }
+
+/// Transitions that came while another was carried out.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// A tree is being made into a view for one that has not begun yet.
+    preparing: bool,
+    asked: VecDeque<(Transition, Reply<TransitionReport>)>,
+}
+
+/// More of them wait only where callers go away and come back: this is far beyond that.
+const MOST_WAITING: usize = 16;
 
 /// One process's part in a transition.
 #[derive(Debug)]
@@ -75,9 +87,43 @@ impl Part {
     }
 }
 
+impl Run {
+    /// Whether this is what `wanted` asks for, or more.
+    fn covers(&self, wanted: &Transition) -> bool {
+        let started = wanted
+            .new
+            .iter()
+            .chain(&wanted.changed)
+            .chain(&wanted.dependent);
+        let started = started.chain(wanted.told.iter().map(|told| &told.wanted));
+        let in_it = |one: &Wanted| {
+            let part = self.parts.get(&one.spec.name);
+            part.is_some_and(|part| part.wanted.as_ref() == Some(one))
+        };
+        let gone = |name| {
+            let part = self.parts.get(name);
+            part.is_some_and(|part| part.wanted.is_none())
+        };
+        self.change == Some(wanted.change)
+            && self.tree == wanted.tree
+            && { started }.all(in_it)
+            && wanted.obsolete.iter().all(gone)
+    }
+}
+
 impl Engine {
-    /// Begins a transition; the reply comes when the machine is stable.
+    /// Begins a transition; the reply comes when the machine is stable. While another is carried
+    /// out it waits: a caller that went away and came back finds its own still on its way.
     pub(super) fn transition(&mut self, wanted: Transition, reply: Reply<TransitionReport>) {
+        if self.is_moving() {
+            self.waiting.asked.retain(|(_, reply)| !reply.is_closed());
+            if self.waiting.asked.len() >= MOST_WAITING {
+                let why = "too many transitions wait for their turn".to_owned();
+                return answer(reply, Err(Error::Busy(why)));
+            }
+            self.waiting.asked.push_back((wanted, reply));
+            return self.join();
+        }
         let mut parts = BTreeMap::new();
         for one in wanted.new {
             parts.insert(one.spec.name.clone(), Part::new(Verdict::Start, Some(one)));
@@ -98,6 +144,34 @@ impl Engine {
             parts.insert(name, Part::new(Verdict::Stop, None));
         }
         self.plan(Some(wanted.change), wanted.tree, parts, reply);
+    }
+
+    fn is_moving(&self) -> bool {
+        self.run.is_some() || self.waiting.preparing
+    }
+
+    /// Those who ask again for what is being carried out get its report.
+    fn join(&mut self) {
+        let Some(run) = &mut self.run else { return };
+        let all = std::mem::take(&mut self.waiting.asked);
+        for (wanted, reply) in all {
+            if run.covers(&wanted) {
+                run.replies.push(reply);
+            } else {
+                self.waiting.asked.push_back((wanted, reply));
+            }
+        }
+    }
+
+    /// Begins what waited for its turn, if anybody still wants it.
+    fn next_transition(&mut self) {
+        while !self.is_moving() {
+            match self.waiting.asked.pop_front() {
+                Some((_, reply)) if reply.is_closed() => {}
+                Some((wanted, reply)) => self.transition(wanted, reply),
+                None => return,
+            }
+        }
     }
 
     /// Stops and starts processes, in order, in the newest generation.
@@ -150,14 +224,12 @@ impl Engine {
         parts: BTreeMap<ProcessName, Part>,
         reply: Reply<TransitionReport>,
     ) {
-        if let Some(run) = &self.run {
-            let what = run
-                .change
-                .map_or_else(|| "a restart".to_owned(), |id| format!("change {id}"));
-            return answer(
-                reply,
-                Err(Error::Busy(format!("{what} is being carried out"))),
-            );
+        if self.is_moving() {
+            let change = self.run.as_ref().and_then(|run| run.change);
+            let what =
+                change.map_or_else(|| "another move".to_owned(), |id| format!("change {id}"));
+            let why = format!("{what} is being carried out");
+            return answer(reply, Err(Error::Busy(why)));
         }
         let members = self.members_of(&parts, &tree);
         let walk = match graph(&members) {
@@ -171,12 +243,13 @@ impl Engine {
             walk,
             parts,
             active: BTreeMap::new(),
-            reply,
+            replies: vec![reply],
         };
         if !starts {
             return self.begin(run);
         }
         // The view first: a tree that cannot be shown must not cost a process.
+        self.waiting.preparing = true;
         let (views, places) = (self.views.clone(), Arc::clone(&self.tools.places));
         let handle = self.handle.clone();
         tokio::spawn(async move {
@@ -187,20 +260,16 @@ impl Engine {
     }
 
     pub(super) fn tree_ready(&mut self, run: Run, made: Result<(), String>) {
-        match made {
-            Err(why) => answer(run.reply, Err(Error::Failed(why))),
-            Ok(()) if self.run.is_some() => {
-                answer(
-                    run.reply,
-                    Err(Error::Busy("another change was faster".to_owned())),
-                );
+        self.waiting.preparing = false;
+        if let Err(why) = made {
+            for reply in run.replies {
+                answer(reply, Err(Error::Failed(why.clone())));
             }
-            Ok(()) => {
-                self.tree = Some(run.tree.clone());
-                self.tools.files.save("tree", &run.tree);
-                self.begin(run);
-            }
+            return self.next_transition();
         }
+        self.tree = Some(run.tree.clone());
+        self.tools.files.save("tree", &run.tree);
+        self.begin(run);
     }
 
     /// What each process does, and every other process, so that none hides the order around it.
@@ -250,6 +319,7 @@ impl Engine {
         self.held = run.parts.keys().cloned().collect();
         let first = run.walk.first();
         self.run = Some(run);
+        self.join();
         for number in first {
             self.take(number);
         }
@@ -366,6 +436,7 @@ impl Engine {
     fn finish_if_done(&mut self) {
         if let Some(run) = self.run.take_if(|run| run.walk.is_finished()) {
             self.finish(run);
+            self.next_transition();
         }
     }
 }

@@ -398,6 +398,12 @@ impl Engine {
         self.question_answered();
     }
 
+    /// The change has ended: nobody waits for answers about it any more, as when whoever asked was
+    /// killed.
+    pub(super) fn call_off(&mut self, change: ChangeId) {
+        drop(self.question.take_if(|question| question.change == change));
+    }
+
     fn close_question(&mut self) {
         match self.question.take().map(|question| question.kind) {
             Some(Kinds::Ask { votes, reply, .. }) => answer(reply, Ok(votes)),
