@@ -25,30 +25,9 @@ impl Time {
 
     /// As RFC 3339 has it, in UTC: `2026-11-23T14:00:00.123Z`.
     pub fn rfc3339(self) -> String {
-        let (year, month, day) = civil(self.days());
-        let in_day = self.0.rem_euclid(86_400_000);
-        let (seconds, millis) = (in_day / 1000, in_day % 1000);
-        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+        let time = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
+        format!("{time:.3}")
     }
-}
-
-/// Year, month and day of a count of days since 1970 (Hinnant's `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 /// The kernel's name for this boot.
