@@ -40,7 +40,8 @@ exactness: ## Compare restarts with needrestart and checkrestart over real Debia
 .PHONY: bench
 bench: ## Measure speed and memory side by side with the named peers
 	@tests/setup.sh build demo bench
-	cargo build --quiet --release --workspace --bins --examples
+	cargo build --quiet --release -p installd -p sysmgrd -p pkgtool -p model --bins \
+		--example plan_speed --example signature_speed
 	@PATH="$(CURDIR)/target/release:$$PATH" tests/bench/bench.sh
 
 .PHONY: test-vm

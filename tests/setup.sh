@@ -52,6 +52,9 @@ for purpose in "${@:-build}"; do
 		need needrestart needrestart
 		need checkrestart debian-goodies
 		need ostree ostree
+		need /usr/bin/time time
+		need dbus-daemon dbus-daemon
+		need pgrep procps
 		need mmdebstrap mmdebstrap
 		need python3 python3
 		need objcopy binutils

@@ -8,11 +8,18 @@ pkgtool add "$dir"/*.pkg >/dev/null
 pkgtool activate --yes base libanswer=1 trivial >/dev/null
 
 now() { date +%s%N; }
+running() { pgrep -x trivial | sort; }
 ours=() bare=()
 for version in 2 1 2 1 2; do
+	old=$(running)
 	from=$(now)
 	pkgtool activate --yes "libanswer=$version" >/dev/null
 	ours+=($((($(now) - from) / 1000)))
+	new=$(running)
+	if [ "$(wc -l <<<"$new")" != "$n" ] || [ -n "$(comm -12 <(echo "$old") <(echo "$new"))" ]; then
+		echo "changeover.sh: libanswer=$version did not restart all $n processes" >&2
+		exit 1
+	fi
 	bare+=("$(LD_LIBRARY_PATH="$dir/lib1" "$floor" "$n" "$dir/app/trivial")")
 done
 median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }

@@ -36,7 +36,7 @@ TOML
 pkgtool build base/package.toml -o base.pkg >/dev/null
 
 mkdir -p app
-printf '#include <unistd.h>\nint answer(void);\nint main(void) { for (;;) pause(); return answer(); }\n' >app/trivial.c
+printf '#include <unistd.h>\nint answer(void);\nint main(void) { if (answer()) for (;;) pause(); return 1; }\n' >app/trivial.c
 gcc -O2 -o app/trivial app/trivial.c lib1/libanswer.so.1
 {
 	printf '[package]\nname = "trivial"\nversion = "1"\nrequires = ["libanswer"]\n[files]\n"trivial" = "/usr/bin/"\n'
