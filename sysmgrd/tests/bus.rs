@@ -209,7 +209,11 @@ async fn what_is_not_a_document_is_refused_and_a_restart_during_a_transition_too
         async move { manager.transition(&document).await.unwrap() }
     });
     node.wait_for_any("slow", "starting").await;
-    let error = other.restart(vec!["slow".to_owned()]).await.unwrap_err().to_string();
+    let error = other
+        .restart(vec!["slow".to_owned()])
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("change 1 is being carried out"), "{error}");
     fs_err::write(node.dir.path().join("run/go"), "").unwrap();
     assert!(first.await.unwrap().contains("\"failed\":[]"));
