@@ -25,7 +25,12 @@ fn one(entry: &HistoryEntry, look: Look) -> String {
         .map_or(entry.from, |report| report.generation);
     let number = look.strong(format_args!("{:>4}", entry.change));
     let asked = actions(&entry.request.actions);
-    let generations = look.faint(format_args!("({} → {to}, by {})", entry.from, entry.by));
+    let generations = if to == entry.from {
+        format!("generation {to}")
+    } else {
+        format!("generation {} → {to}", entry.from)
+    };
+    let generations = look.faint(format_args!("({generations}, by {})", entry.by));
     let mut out = format!(
         "{number}  {}  {end}  {asked} {generations}\n",
         local(&entry.began)
@@ -78,7 +83,48 @@ pub fn actions(actions: &[Action]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use insta::assert_snapshot;
+    use model::change::{ChangeReport, Outcome, Request, SetChange, Veto};
+    use model::{ChangeId, Generation};
+
     use super::*;
+
+    #[test]
+    fn a_change_is_told_with_its_generations_and_objections() {
+        let report = ChangeReport {
+            change: ChangeId(4),
+            outcome: Outcome::Done,
+            generation: Generation(3),
+            processes: Vec::new(),
+            failure: None,
+            detail: None,
+            vetoes: vec![Veto {
+                process: "router".parse().unwrap(),
+                reason: "a call is up".into(),
+            }],
+            discrepancies: Vec::new(),
+        };
+        let mut entry = HistoryEntry {
+            change: ChangeId(4),
+            began: "at noon".into(),
+            ended: None,
+            by: "root (pid 7)".into(),
+            from: Generation(2),
+            set: SetChange::default(),
+            request: Request {
+                actions: vec![Action::Activate("libssl3=3".parse().unwrap())],
+                force: true,
+                ..Request::default()
+            },
+            report: Some(report),
+        };
+        assert_snapshot!(one(&entry, Look::plain(80)), @r"
+           4  at noon  done  activate libssl3=3 (generation 2 → 3, by root (pid 7))
+              router objected, overridden: a call is up
+        ");
+        entry.report = None;
+        assert_snapshot!(one(&entry, Look::plain(80)), @"   4  at noon  running  activate libssl3=3 (generation 2, by root (pid 7))");
+    }
 
     #[test]
     fn actions_read_as_they_are_typed() {
