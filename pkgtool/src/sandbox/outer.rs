@@ -119,8 +119,13 @@ fn start(
     drop(fs_err::remove_file(layout.own("control")));
     let listener = UnixListener::bind(layout.own("control")).context("control socket")?;
     let mut child = spawn_init(&plan, command, &signals)?;
+    let end = match (command.is_empty(), plan.temporary) {
+        (false, _) => "",
+        (true, false) => "; exit ends it",
+        (true, true) => "; exit ends it and removes the directory",
+    };
     show.note(format_args!(
-        "starting a node in {}",
+        "starting a node in {}{end}",
         layout.root().display()
     ));
     let outcome = attend(&mut child, layout, &listener, starting, &signals);
