@@ -36,6 +36,7 @@ const PRELUDE: &str = r#"
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 static void gate(const char *name)
 {
@@ -64,8 +65,9 @@ static void until_term(void)
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
 	sigprocmask(SIG_BLOCK, &term, 0);
-	ready();
-	sigwait(&term, &got);
+	/* What is said while no sysmgrd runs is lost (docs: supervision), so it is said again. */
+	struct timespec pause = { 0, 200000000 };
+	do ready(); while ((got = sigtimedwait(&term, 0, &pause)) != SIGTERM);
 }
 "#;
 
