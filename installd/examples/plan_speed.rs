@@ -3,18 +3,22 @@
 //! 10,000 processes, 5,000 libraries and 100,000 files; libraries are used as on a real machine: a
 //! few by nearly all, most by a handful. Prints the median of several runs, in milliseconds.
 
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement for people")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measurement for people"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use installd::plan::{Active, ActiveIndex, World, plan};
+use model::Digest;
 use model::change::{Action, Request, Verdict};
 use model::elf::ElfFacts;
 use model::manifest::{FileEntry, FileType, Manifest, Node, RegularFile};
 use model::process::ProcessSpec;
-use model::Digest;
 use resolve::deps::Shelf;
 use resolve::loader::Rules;
 use resolve::{Characteristics, Package};
@@ -31,12 +35,25 @@ struct Size {
 }
 
 fn main() {
-    let small = Size { processes: 10_000, libraries: 5_000, data_files: 85_000, packages_of_programs: 2_000 };
-    let large = Size { processes: 100_000, libraries: 50_000, data_files: 850_000, packages_of_programs: 20_000 };
+    let small = Size {
+        processes: 10_000,
+        libraries: 5_000,
+        data_files: 85_000,
+        packages_of_programs: 2_000,
+    };
+    let large = Size {
+        processes: 100_000,
+        libraries: 50_000,
+        data_files: 850_000,
+        packages_of_programs: 20_000,
+    };
     let first = measure(&small);
     let second = measure(&large);
     for ((what, ms), (_, ten)) in first.iter().zip(&second) {
-        println!("{what:<34} {ms:8.2} ms   ten times the size {ten:8.2} ms   ratio {:5.1}", ten / ms);
+        println!(
+            "{what:<34} {ms:8.2} ms   ten times the size {ten:8.2} ms   ratio {:5.1}",
+            ten / ms
+        );
     }
 }
 
@@ -51,18 +68,33 @@ fn measure(size: &Size) -> Vec<(String, f64)> {
         millis(started)
     );
     // The library that most use, one that a tenth or so uses, one that few use.
-    let cases = [("a library of few", size.libraries - 10), ("a library of many", 40), ("the library of all", 0)];
+    let cases = [
+        ("a library of few", size.libraries - 10),
+        ("a library of many", 40),
+        ("the library of all", 0),
+    ];
     let cases = cases.map(|(what, library)| {
         let words = vec![Action::Activate(format!("lib{library}=2").parse().unwrap())];
-        let request = Request { actions: words, ..Request::default() };
+        let request = Request {
+            actions: words,
+            ..Request::default()
+        };
         let mut times: Vec<f64> = Vec::new();
         let mut reached = 0;
         for _ in 0..RUNS {
             let started = Instant::now();
             let plan = plan(&world, &request);
             times.push(millis(started));
-            assert!(plan.report.unmet.is_empty(), "{:?}", plan.report.unmet.first());
-            reached = plan.processes.iter().filter(|one| one.verdict == Verdict::Restart).count();
+            assert!(
+                plan.report.unmet.is_empty(),
+                "{:?}",
+                plan.report.unmet.first()
+            );
+            reached = plan
+                .processes
+                .iter()
+                .filter(|one| one.verdict == Verdict::Restart)
+                .count();
         }
         times.sort_by(f64::total_cmp);
         let median = times[RUNS / 2];
@@ -104,7 +136,10 @@ fn node(size: &Size) -> World {
         list,
         kept: BTreeMap::new(),
         node: Characteristics::of_arch("x86_64"),
-        rules: Rules { hwcaps: vec!["x86-64-v3".into(), "x86-64-v2".into()], ..Rules::default() },
+        rules: Rules {
+            hwcaps: vec!["x86-64-v3".into(), "x86-64-v2".into()],
+            ..Rules::default()
+        },
     };
     World {
         index: Arc::new(ActiveIndex::build(active)),
@@ -118,46 +153,78 @@ fn node(size: &Size) -> World {
 fn programs(size: &Size, random: &mut Random) -> Vec<Package> {
     let each = size.processes / size.packages_of_programs;
     let data = size.data_files / size.packages_of_programs;
-    (0..size.packages_of_programs).map(|i| {
-        let mut manifest = Manifest::new(format!("app{i}").parse().unwrap(), "1".parse().unwrap());
-        for j in 0..each {
-            let path = format!("/usr/sbin/app{i}-{j}");
-            let mut needed: BTreeSet<usize> = (0..8).map(|_| random.skewed(size.libraries)).collect();
-            needed.insert(0);
-            let requires = needed.iter().take(3).map(|n| format!("lib{n}").parse().unwrap());
-            manifest.requires.extend(requires);
-            let needed = needed.iter().map(|n| format!("lib{n}.so.1")).collect();
-            manifest.files.push(file(&path, FileType::Executable, Some(needed), 1));
-            let mut spec = ProcessSpec::new(format!("p{i}-{j}").parse().unwrap(), vec![path]);
-            if j > 0 {
-                spec.after.push(format!("p{i}-{}", j - 1).parse().unwrap());
+    (0..size.packages_of_programs)
+        .map(|i| {
+            let mut manifest =
+                Manifest::new(format!("app{i}").parse().unwrap(), "1".parse().unwrap());
+            for j in 0..each {
+                let path = format!("/usr/sbin/app{i}-{j}");
+                let mut needed: BTreeSet<usize> =
+                    (0..8).map(|_| random.skewed(size.libraries)).collect();
+                needed.insert(0);
+                let requires = needed
+                    .iter()
+                    .take(3)
+                    .map(|n| format!("lib{n}").parse().unwrap());
+                manifest.requires.extend(requires);
+                let needed = needed.iter().map(|n| format!("lib{n}.so.1")).collect();
+                manifest
+                    .files
+                    .push(file(&path, FileType::Executable, Some(needed), 1));
+                let mut spec = ProcessSpec::new(format!("p{i}-{j}").parse().unwrap(), vec![path]);
+                if j > 0 {
+                    spec.after.push(format!("p{i}-{}", j - 1).parse().unwrap());
+                }
+                manifest.processes.push(spec);
             }
-            manifest.processes.push(spec);
-        }
-        manifest.files.extend((0..data).map(|j| file(&format!("/usr/share/app{i}/f{j}"), FileType::Data, None, 1)));
-        done(manifest)
-    }).collect()
+            manifest.files.extend(
+                (0..data)
+                    .map(|j| file(&format!("/usr/share/app{i}/f{j}"), FileType::Data, None, 1)),
+            );
+            done(manifest)
+        })
+        .collect()
 }
 
 /// Library `i` needs up to four with smaller numbers, and all need the first.
 fn library(size: &Size, i: usize, version: u8) -> Package {
-    let mut manifest = Manifest::new(format!("lib{i}").parse().unwrap(), version.to_string().parse().unwrap());
+    let mut manifest = Manifest::new(
+        format!("lib{i}").parse().unwrap(),
+        version.to_string().parse().unwrap(),
+    );
     let mut random = Random(u64::try_from(i).unwrap() + 77);
-    let mut needed: BTreeSet<usize> = (0..4).map(|_| random.skewed(size.libraries)).filter(|&n| n < i).collect();
+    let mut needed: BTreeSet<usize> = (0..4)
+        .map(|_| random.skewed(size.libraries))
+        .filter(|&n| n < i)
+        .collect();
     if i > 0 {
         needed.insert(0);
     }
-    manifest.requires = needed.iter().map(|n| format!("lib{n}").parse().unwrap()).collect();
+    manifest.requires = needed
+        .iter()
+        .map(|n| format!("lib{n}").parse().unwrap())
+        .collect();
     let needed = needed.iter().map(|n| format!("lib{n}.so.1")).collect();
-    manifest.files.push(file(&format!("{LIB}/lib{i}.so.1"), FileType::SharedLibrary, Some(needed), version));
+    manifest.files.push(file(
+        &format!("{LIB}/lib{i}.so.1"),
+        FileType::SharedLibrary,
+        Some(needed),
+        version,
+    ));
     done(manifest)
 }
 
 fn file(path: &str, file_type: FileType, needed: Option<Vec<String>>, version: u8) -> FileEntry {
     let digest = Digest::of(format!("{path} {version}").as_bytes());
-    let soname = (file_type == FileType::SharedLibrary).then(|| path.rsplit('/').next().unwrap().to_owned());
+    let soname =
+        (file_type == FileType::SharedLibrary).then(|| path.rsplit('/').next().unwrap().to_owned());
     let facts = needed.map(|needed| {
-        Box::new(ElfFacts { machine: "x86_64".into(), soname, needed, ..ElfFacts::default() })
+        Box::new(ElfFacts {
+            machine: "x86_64".into(),
+            soname,
+            needed,
+            ..ElfFacts::default()
+        })
     });
     let node = Node::File(Box::new(RegularFile {
         digest,
@@ -173,7 +240,13 @@ fn file(path: &str, file_type: FileType, needed: Option<Vec<String>>, version: u
         uses: None,
         interpreter: None,
     }));
-    FileEntry { path: path.parse().unwrap(), mode: 0o644, owner: None, group: None, node }
+    FileEntry {
+        path: path.parse().unwrap(),
+        mode: 0o644,
+        owner: None,
+        group: None,
+        node,
+    }
 }
 
 fn done(manifest: Manifest) -> Package {

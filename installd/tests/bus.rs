@@ -69,7 +69,8 @@ impl OnBus {
         let (state, run) = (config.state_dir.display(), config.run_dir.display());
         let root = config.machine_root.display();
         let text = format!(
-            "state-dir = '{state}'\nrun-dir = '{run}'\nmachine-root = '{root}'\nbus = '{}'\n",
+            "state-dir = '{state}'\nrun-dir = '{run}'\nmachine-root = '{root}'\nbus = '{}'\n\
+             # No sysmgrd runs here: it is ready without.\n[timeouts]\nsysmgrd = '100ms'\n",
             on_bus.address
         );
         fs_err::write(&file, text).unwrap();

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod manifest;
 pub mod mapped;
 pub mod path;
+pub mod pattern;
 pub mod process;
 pub mod report;
 pub mod requirement;

@@ -32,15 +32,23 @@ impl Asked {
     /// Finds them all.
     pub(super) fn new(tree: &NewTree<'_>, set: &NewSet) -> Self {
         let changed = describe(set).into_iter();
-        let because = changed.map(|(name, text)| (name, Because::Chain(vec![text]))).collect();
-        let mut search = Search { index: tree.index, because, open: VecDeque::new() };
+        let because = changed
+            .map(|(name, text)| (name, Because::Chain(vec![text])))
+            .collect();
+        let mut search = Search {
+            index: tree.index,
+            because,
+            open: VecDeque::new(),
+        };
         let entering = set.entering().map(|(_, one)| one);
         for changed in entering.chain(&set.leaving) {
             search.requirers_of(changed);
         }
         search.consumers(tree);
         search.spread();
-        Self { because: search.because }
+        Self {
+            because: search.because,
+        }
     }
 
     /// Whether this package's processes are asked.
@@ -79,24 +87,39 @@ struct Search<'a> {
 impl Search<'_> {
     fn requirers_of(&mut self, changed: &Package) {
         let manifest = &changed.manifest;
-        let names = manifest.provides.iter().map(|one| &one.name).chain([&manifest.name]);
-        let places = names.filter_map(|name| self.index.requirers.get(name)).flatten();
+        let names = manifest
+            .provides
+            .iter()
+            .map(|one| &one.name)
+            .chain([&manifest.name]);
+        let places = names
+            .filter_map(|name| self.index.requirers.get(name))
+            .flatten();
         let mut places: Vec<u32> = places.copied().collect();
         places.sort_unstable();
         places.dedup();
         let node = &self.index.active().node;
         for at in places {
             let package = &self.index.order[at as usize];
-            if package.requirements(node).any(|need| manifest.answers(need)) {
+            if package
+                .requirements(node)
+                .any(|need| manifest.answers(need))
+            {
                 self.reach(at, Because::Requires(manifest.name.clone()));
             }
         }
     }
 
     fn consumers(&mut self, tree: &NewTree<'_>) {
-        for one in tree.differences.iter().filter(|one| one.how != How::Rebuilt) {
+        for one in tree
+            .differences
+            .iter()
+            .filter(|one| one.how != How::Rebuilt)
+        {
             for (_, entry) in one.old.iter().chain(&one.new) {
-                let Node::File(file) = &entry.node else { continue };
+                let Node::File(file) = &entry.node else {
+                    continue;
+                };
                 for api in &file.provides_apis {
                     for &at in self.index.consumers.get(api).into_iter().flatten() {
                         let name = &self.index.order[at as usize].id.name;

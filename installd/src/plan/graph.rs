@@ -387,7 +387,7 @@ fn prefix_range(sorted: &[&str], pattern: &str) -> (usize, usize) {
 
 /// Whether a declared pattern means this path; in it `**` also crosses directories.
 pub(super) fn opens(pattern: &str, path: &str) -> bool {
-    super::pattern::matches(pattern, path)
+    model::pattern::matches(pattern, path)
 }
 
 /// What is known of a well-known library or program.

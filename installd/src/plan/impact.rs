@@ -16,7 +16,7 @@ use super::index::Exported;
 use super::mapped::Mapped;
 use super::program::Program;
 use super::reach::{NewGraph, Reached, replacement};
-use super::{How, ProcessPlan, World, pattern};
+use super::{How, ProcessPlan, World};
 
 /// Chains that a process is shown with.
 const MAX_CHAINS: usize = 3;
@@ -72,7 +72,9 @@ impl Impact<'_> {
             let after = differ.get(name).map_or(Some(before), Option::as_ref);
             put(match after {
                 None => stopped(name, before),
-                Some(after) if std::ptr::eq(before, after) && self.is_untouched(after, &mapped, &gone) => {
+                Some(after)
+                    if std::ptr::eq(before, after) && self.is_untouched(after, &mapped, &gone) =>
+                {
                     self.verdict(before, after, Reasons::default())
                 }
                 Some(after) => {
@@ -96,7 +98,11 @@ impl Impact<'_> {
         gone: &FxHashMap<&str, &'static str>,
     ) -> bool {
         process.spec.uses_files.is_empty()
-            && !process.program.roots.iter().any(|root| self.reached.is_reached(*root))
+            && !process
+                .program
+                .roots
+                .iter()
+                .any(|root| self.reached.is_reached(*root))
             && (gone.is_empty() || mapped.is_empty() || !mapped.contains_key(&process.spec.name))
     }
 
@@ -221,7 +227,7 @@ impl Impact<'_> {
 
     fn used_file(&self, name: &ProcessName, wanted: &str) -> Option<Chain> {
         let counts = |one: &&Difference<'_>| {
-            one.how != How::Rebuilt && pattern::matches(wanted, one.path.as_str())
+            one.how != How::Rebuilt && model::pattern::matches(wanted, one.path.as_str())
         };
         let one = self.tree.differences.iter().find(counts)?;
         let word = match one.how {

@@ -270,7 +270,10 @@ fn who_runs(processes: &BTreeMap<ProcessName, Exported>) -> FxHashMap<Box<str>, 
     let mut run_by: FxHashMap<Box<str>, Vec<ProcessName>> = FxHashMap::default();
     for (name, Exported { program, .. }) in processes {
         for path in program.files.iter().chain([&program.exec]) {
-            run_by.entry(path.as_str().into()).or_default().push(name.clone());
+            run_by
+                .entry(path.as_str().into())
+                .or_default()
+                .push(name.clone());
         }
     }
     run_by.values_mut().for_each(Vec::dedup);

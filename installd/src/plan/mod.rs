@@ -26,7 +26,6 @@ mod impact;
 mod index;
 mod mapped;
 mod order;
-mod pattern;
 mod program;
 mod reach;
 mod set;
@@ -231,7 +230,8 @@ pub fn plan(world: &World, request: &Request) -> Plan {
 fn names(index: &ActiveIndex, set: &NewSet) -> Vec<String> {
     let known = |stays: Option<u32>| index.asks.names.get(stays? as usize).cloned();
     let all = set.order.iter().zip(&set.stays);
-    all.map(|(one, stays)| known(*stays).unwrap_or_else(|| one.id.name_version())).collect()
+    all.map(|(one, stays)| known(*stays).unwrap_or_else(|| one.id.name_version()))
+        .collect()
 }
 
 fn new_graph<'a>(tree: &'a NewTree<'a>, set: &NewSet) -> (NewGraph<'a>, NewExports) {

@@ -44,7 +44,11 @@ pub(super) fn new_set(world: &World, request: &Request) -> NewSet {
         return edited(world, request);
     };
     #[cfg(test)]
-    assert_eq!(set, edited(world, request), "the fast way and the long way lead to one set");
+    assert_eq!(
+        set,
+        edited(world, request),
+        "the fast way and the long way lead to one set"
+    );
     set
 }
 

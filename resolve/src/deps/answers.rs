@@ -20,7 +20,10 @@ impl<K: Eq + Hash, V: Copy> Several<K, V> {
     pub(super) fn with_room(values: usize) -> Self {
         let mut first = FxHashMap::default();
         first.reserve(values);
-        Self { first, values: Vec::with_capacity(values) }
+        Self {
+            first,
+            values: Vec::with_capacity(values),
+        }
     }
 
     /// Adds a value, before those that its key has.
@@ -59,7 +62,10 @@ impl<'a> Answers<'a> {
             }
             by_name.put(&manifest.name, i);
         }
-        Self { manifests: manifests.to_vec(), by_name }
+        Self {
+            manifests: manifests.to_vec(),
+            by_name,
+        }
     }
 
     /// The package at this place.

@@ -46,7 +46,10 @@ impl<'a> Checked<'a> {
     /// Ready to be asked.
     pub fn new(set: &'a [Package], node: &'a Characteristics) -> Self {
         let manifests: Vec<_> = set.iter().map(|one| &*one.manifest).collect();
-        let count = manifests.iter().map(|one| one.provides_libraries.len()).sum();
+        let count = manifests
+            .iter()
+            .map(|one| one.provides_libraries.len())
+            .sum();
         let mut libraries = Several::with_room(count);
         for library in manifests.iter().flat_map(|one| &one.provides_libraries) {
             libraries.put(library.soname.as_str(), library);

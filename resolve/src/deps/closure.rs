@@ -205,13 +205,22 @@ impl<'a> Search<'a> {
         node: &'a Characteristics,
     ) -> Vec<&'a Package> {
         let mut found: Vec<&Package> = Vec::new();
-        let needs = package.requirements(node).chain(package.manifest.upgrades.iter());
+        let needs = package
+            .requirements(node)
+            .chain(package.manifest.upgrades.iter());
         for need in needs.filter(|need| !self.answers(need)) {
             found.extend(self.choose(need, shelf));
         }
-        for need in package.manifest.requires_libraries.iter().filter(|need| !self.brings(need)) {
+        for need in package
+            .manifest
+            .requires_libraries
+            .iter()
+            .filter(|need| !self.brings(need))
+        {
             let known = |one: &Package| found.iter().any(|other| other.id.name == one.id.name);
-            let chosen = shelf.bringing(need).filter(|one| self.may_enter(one) && !known(one));
+            let chosen = shelf
+                .bringing(need)
+                .filter(|one| self.may_enter(one) && !known(one));
             found.extend(chosen);
         }
         found
@@ -220,7 +229,9 @@ impl<'a> Search<'a> {
     fn answers(&self, need: &Requirement) -> bool {
         need.alternatives().iter().any(|one| {
             let providers = self.providers.of(&&one.name);
-            let mut named = providers.chain([&one.name]).filter_map(|name| self.set.get(name));
+            let mut named = providers
+                .chain([&one.name])
+                .filter_map(|name| self.set.get(name));
             named.any(|package| package.manifest.answers_one(one))
         })
     }
@@ -228,7 +239,12 @@ impl<'a> Search<'a> {
     fn brings(&self, need: &LibraryNeed) -> bool {
         let names = self.libraries.of(&need.soname.as_str());
         let mut packages = names.filter_map(|name| self.set.get(name));
-        packages.any(|one| one.manifest.provides_libraries.iter().any(|l| covers(l, need)))
+        packages.any(|one| {
+            one.manifest
+                .provides_libraries
+                .iter()
+                .any(|l| covers(l, need))
+        })
     }
 
     fn choose(&self, need: &Requirement, shelf: &'a Shelf) -> Option<&'a Package> {

@@ -23,7 +23,12 @@ impl Tree {
         let mut tree = Self::default();
         for line in lines {
             let (path, node) = if let Some((path, target)) = line.split_once(" -> ") {
-                (path, Node::Link { target: target.to_owned() })
+                (
+                    path,
+                    Node::Link {
+                        target: target.to_owned(),
+                    },
+                )
             } else {
                 let (path, machine) = line.split_once('@').unwrap_or((line, "x86_64"));
                 (path, Node::File(Box::new(library(machine))))

@@ -1,7 +1,7 @@
 //! Patterns of paths: `*` and `?` stay within a directory, `**` crosses directories.
 
 /// Whether `path` is one that `pattern` means.
-pub(super) fn matches(pattern: &str, path: &str) -> bool {
+pub fn matches(pattern: &str, path: &str) -> bool {
     let (pattern, path) = (pattern.as_bytes(), path.as_bytes());
     let (mut p, mut t) = (0, 0);
     // The last star of each kind, to come back to: after a deep one every shallow one is settled.
@@ -51,6 +51,17 @@ mod tests {
     #[test]
     fn stars_stay_in_their_directory_unless_doubled() {
         let cases = [
+            ("/usr/lib/*/gconv/*.so", "/usr/lib/x/gconv/A.so", true),
+            ("/usr/lib/*/gconv/*.so", "/usr/lib/gconv/A.so", false),
+            ("/usr/lib/*/gconv/*.so", "/usr/lib/x/y/gconv/A.so", false),
+            ("/usr/lib/*.so", "/usr/lib/a.so.so", true),
+            ("/usr/lib/*.so", "/usr/lib/a.so.1", false),
+            ("libperl.so.5.*", "libperl.so.5.36", true),
+            ("a*b*c", "axxbyyc", true),
+            ("a*b*c", "axxbyy", false),
+            ("", "", true),
+            ("*", "", true),
+            ("a", "", false),
             ("/usr/lib/*.so", "/usr/lib/a.so", true),
             ("/usr/lib/*.so", "/usr/lib/b/a.so", false),
             ("/usr/**", "/usr/share/x/y", true),
