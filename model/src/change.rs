@@ -75,7 +75,7 @@ pub enum Action {
     /// Put it into the software set; another version of the same name leaves.
     Activate(PackageRef),
     /// Take it out. `NAME=VERSION`, where an older version was replaced by this one, goes back to
-    /// that older one; [0095] "add then remove gives the old set".
+    /// that older one; \[0095\] "add then remove gives the old set".
     Deactivate(PackageRef),
 }
 

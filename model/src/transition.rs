@@ -1,7 +1,7 @@
 //! What installd tells sysmgrd: who must be asked, who must get ready, and the next state.
 //!
-//! The four lists are the source document's [0163]: new, obsolete, changed, dependent; the fifth
-//! holds the processes that are told and handle the change themselves [0162].
+//! The four lists are the source document's \[0163\]: new, obsolete, changed, dependent; the fifth
+//! holds the processes that are told and handle the change themselves \[0162\].
 
 use std::path::PathBuf;
 

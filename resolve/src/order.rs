@@ -1,8 +1,8 @@
-//! The ordered list of packages that is a software set [0095].
+//! The ordered list of packages that is a software set \[0095\].
 //!
 //! Application packages stand first and base packages last; the first package that has a path
 //! wins it. The list that is edited and kept ([`insert`], [`remove`], [`replace`]) is exactly what
-//! was asked for, so that every edit can be taken back; [`arrange`] makes the order that holds from
+//! was asked for, so that every edit can be taken back; [`arrange()`] makes the order that holds from
 //! it: the list itself wherever it keeps its rules, and otherwise (a new version that requires
 //! what stood before it) the nearest order that does.
 //!

@@ -1,4 +1,4 @@
-//! A plan as sysmgrd is told it: the four lists and those who are told [0163]. Functions of a plan
+//! A plan as sysmgrd is told it: the four lists and those who are told \[0163\]. Functions of a plan
 //! and of what runs; nothing is decided that the plan has not decided.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! `state.db`: packages, generations and what the next boot runs.
 //!
 //! SQLite in WAL mode. Journal steps survive a killed daemon; what must survive the machine's
-//! power goes through [`Db::durably`]. The row `committed` is the only truth about the next boot.
+//! power goes through `Db::durably`. The row `committed` is the only truth about the next boot.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -147,7 +147,7 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// `None`: nothing that a loader takes (see [`super::read`]).
+    /// `None`: nothing that a loader takes (see [`super::read()`]).
     pub(super) fn open<S: Source + ?Sized>(source: &S) -> Result<Option<Self>, ElfError> {
         let Some(form) = form(source)? else {
             return Ok(None);

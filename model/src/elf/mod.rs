@@ -1,7 +1,7 @@
 //! What an ELF file says of itself, and the signature of its substance.
 //!
-//! [`read`] gives the facts that the loader would see, found the way the loader finds them;
-//! [`signature`] hashes what would matter to a process that maps the file; [`explain`] says where
+//! [`read()`] gives the facts that the loader would see, found the way the loader finds them;
+//! [`signature()`] hashes what would matter to a process that maps the file; [`explain`] says where
 //! two files differ; [`annotations`] knows what well-known libraries open at run time. Files come
 //! from strangers: nothing here trusts an offset, a count or a size.
 

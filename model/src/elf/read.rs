@@ -56,7 +56,7 @@ pub enum ElfError {
 pub struct Examined {
     /// As [`read`] gives it.
     pub facts: Result<Option<ElfFacts>, ElfError>,
-    /// As [`super::signature`] gives it.
+    /// As [`super::signature()`] gives it.
     pub signature: Signature,
 }
 

@@ -53,7 +53,7 @@ const MASKED_NOTES: [&str; 2] = [".note.gnu.build-id", ".note.package"];
 
 /// The signature of the file whose exact bytes are `bytes`, with the digest `digest`.
 ///
-/// For what is not an ELF file that the loader takes (see [`super::read`]), and for one that is
+/// For what is not an ELF file that the loader takes (see [`super::read()`]), and for one that is
 /// damaged, the bytes are the substance.
 pub fn signature(bytes: &[u8], digest: Digest) -> Signature {
     match Image::open(bytes) {

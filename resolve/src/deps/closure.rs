@@ -127,7 +127,7 @@ pub(super) fn covers(provided: &LibraryNeed, need: &LibraryNeed) -> bool {
 /// admitted is taken; what the set has is preferred, and a package of the set gives way only to a
 /// newer version of itself, and only where `wanted` does not name it.
 ///
-/// What the shelf cannot answer is left for [`super::check`] to tell. The answer is in an order
+/// What the shelf cannot answer is left for [`super::check()`] to tell. The answer is in an order
 /// in which each can be inserted: what is depended on first.
 pub fn closure(
     set: &[Package],

@@ -24,7 +24,7 @@ pub struct Children {
 }
 
 impl Children {
-    /// Starts a program whose end [`exit_of`] will be awaited.
+    /// Starts a program whose end `exit_of` will be awaited.
     pub fn launch(&self, order: &Order, places: &Places) -> Result<Spawned, LaunchError> {
         // Held over the start: the child may end before its number is noted.
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
