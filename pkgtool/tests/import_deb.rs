@@ -1,10 +1,5 @@
 //! `import-deb` on packages that dpkg-deb built, on hostile ones, and on Debian's own.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -520,19 +515,17 @@ fn an_installed_package_is_read_from_the_machine() {
     assert_eq!(entry(&manifest, "/usr/sbin/ldconfig").mode & 0o777, 0o755);
 }
 
-/// Debian's own memcached with its closure: complete, and with the process as its unit has it.
-#[test]
-fn a_real_closure_is_complete() {
+/// What `import-deb --closure memcached --json` says, with its packages below `place`.
+fn closure_of_memcached(place: &Path) -> serde_json::Value {
     let known = Command::new("apt-cache")
         .args(["show", "memcached"])
         .output()
         .unwrap();
-    if !known.status.success() {
-        println!("not run: apt does not know memcached here; apt-get update changes that");
-        return;
-    }
-    let place = tempfile::tempdir().unwrap();
-    let (out, cache) = (place.path().join("out"), place.path().join("cache"));
+    assert!(
+        known.status.success(),
+        "apt does not know memcached here: apt-get update"
+    );
+    let (out, cache) = (place.join("out"), place.join("cache"));
     let mut pkgtool = Command::new(env!("CARGO_BIN_EXE_pkgtool"));
     pkgtool.args([
         "import-deb",
@@ -548,7 +541,14 @@ fn a_real_closure_is_complete() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Debian's own memcached with its closure: complete, and with the process as its unit has it.
+#[test]
+fn a_real_closure_is_complete() {
+    let place = tempfile::tempdir().unwrap();
+    let report = closure_of_memcached(place.path());
     assert_eq!(report["missing-libraries"], serde_json::json!([]));
     assert_eq!(report["missing-programs"], serde_json::json!([]));
     let packages = report["packages"].as_array().unwrap();
@@ -563,6 +563,16 @@ fn a_real_closure_is_complete() {
         .find(|package| package["name"] == "memcached")
         .unwrap();
     let manifest = manifests(Path::new(memcached["file"].as_str().unwrap())).remove(0);
+    let requires = |wanted: &str| {
+        manifest
+            .requires
+            .iter()
+            .any(|one| one.to_string() == wanted)
+    };
+    assert!(
+        requires("dash") && requires("coreutils"),
+        "a shell and the basic tools"
+    );
     let process = &manifest.processes[0];
     assert_eq!(
         process.exec[0],

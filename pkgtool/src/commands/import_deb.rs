@@ -66,6 +66,15 @@ pub struct ImportDebArgs {
     verbose: bool,
 }
 
+impl ImportDebArgs {
+    fn base(&self) -> &'static [&'static str] {
+        match self.base {
+            Base::Minimal => &closure::BASE,
+            Base::None => &[],
+        }
+    }
+}
+
 /// What a closure gets besides what its packages depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Base {
@@ -126,7 +135,10 @@ pub fn run(args: &ImportDebArgs, show: &mut Show) -> Result<Outcome, CommandErro
     } else {
         Documentation::Keep
     };
-    let options = Options { documentation };
+    let options = Options {
+        documentation,
+        base: if args.closure { args.base() } else { &[] },
+    };
     let spool = args.set.as_deref().map(pack::spool).transpose()?;
     let mut work = Work {
         args,
@@ -190,15 +202,8 @@ impl Work<'_> {
             return Ok(self.args.packages.clone());
         }
         let mut names: Vec<&str> = self.args.packages.iter().map(String::as_str).collect();
-        names.extend(self.base());
+        names.extend(self.args.base());
         Ok(installed::closure(Path::new("/"), &names)?)
-    }
-
-    fn base(&self) -> &'static [&'static str] {
-        match self.args.base {
-            Base::Minimal => &closure::BASE,
-            Base::None => &[],
-        }
     }
 
     /// The packages asked for by name.
@@ -220,7 +225,7 @@ impl Work<'_> {
         let mut progress = self.show.progress();
         progress.say("asking apt");
         let found = if self.args.closure {
-            closure::closure(wanted, self.base())
+            closure::closure(wanted, self.args.base())
         } else {
             closure::candidates(wanted)
         };

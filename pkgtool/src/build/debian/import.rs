@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use model::Manifest;
 use model::manifest::{Setup, SystemUser};
 use model::path::PackagePath;
 use model::process::ProcessSpec;
+use model::{Manifest, Requirement};
 
 use super::files::{self, Documentation, PlacedFile};
 use super::overrides::{FileOverride, Overrides};
@@ -25,6 +25,9 @@ pub struct Imported {
 pub struct Options {
     /// Whether documentation is kept.
     pub documentation: Documentation,
+    /// What every package with a process requires besides what it says: Debian's packages may use
+    /// the essential ones without a word, and a view holds nothing that no package of the set brings.
+    pub base: &'static [&'static str],
 }
 
 /// Turns `raw` into one of our packages. New files' bytes go into `spool`.
@@ -69,6 +72,9 @@ pub fn import(
     manifest.requires = control.requires;
     manifest.provides = control.provides;
     manifest.processes = services.processes;
+    if !manifest.processes.is_empty() {
+        require(&mut manifest, options.base)?;
+    }
     manifest.dlopen.clone_from(&overrides.dlopen);
     manifest.setup = made;
     manifest.notes = notes;
@@ -76,6 +82,27 @@ pub fn import(
         manifest,
         files: placed.files,
     })
+}
+
+/// Adds those of `base` that the package does not require yet.
+fn require(manifest: &mut Manifest, base: &[&str]) -> Result<()> {
+    for name in base {
+        let wanted: Requirement = name.parse()?;
+        let known = manifest.requires.iter().any(|one| {
+            let names = one
+                .alternatives()
+                .iter()
+                .map(|alternative| &alternative.name);
+            names.eq(wanted
+                .alternatives()
+                .iter()
+                .map(|alternative| &alternative.name))
+        });
+        if !known && manifest.name.as_str() != *name {
+            manifest.requires.push(wanted);
+        }
+    }
+    Ok(())
 }
 
 fn drop_files(

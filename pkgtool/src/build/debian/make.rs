@@ -166,12 +166,17 @@ impl Maker {
         let rules = rules.to_string();
         Ok(Some(format!(
             "imported from the Debian package {} {} ({}), BLAKE3 {digest}, by importer {IMPORTER}, \
-             overrides {}, documentation {}",
+             overrides {}, documentation {}, base {}",
             control.name,
             control.version,
             control.architecture,
             rules.get(..16).unwrap_or_default(),
             self.options.documentation.word(),
+            if self.options.base.is_empty() {
+                "none"
+            } else {
+                "minimal"
+            },
         )))
     }
 }
