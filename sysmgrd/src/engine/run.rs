@@ -70,6 +70,12 @@ impl Engine {
 
     fn after_change(&mut self, name: &ProcessName, before: &State) {
         self.save(name);
+        let state = self.processes.get(name).map(|process| &process.state);
+        if matches!(state, Some(State::Ready)) {
+            // A process says only once that it is ready: a daemon that is killed after anybody heard
+            // it from here must find it written.
+            self.save_changed();
+        }
         if let Some(process) = self.processes.get(name) {
             tracing::debug!(process = %name, from = ?before, to = ?process.state, "state");
             self.tell_all(Signal::ProcessChanged(process.status()));
