@@ -214,9 +214,47 @@ pub struct ProcessSpec {
     /// A program that votes for a process which links nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evaluate: CommandLine,
+    /// Whether a restart of it is an objection of its own, for processes that are not asked.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub disruption: Disruption,
+    /// A program that says whether it is healthy, run in its view after it is ready and before the
+    /// change is called done; exit status 0 is well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub check: CommandLine,
+    /// How long `check` may take.
+    #[serde(default = "thirty", skip_serializing_if = "is_thirty")]
+    pub check_timeout: Span,
+    /// The signal that tells a Simple process that files of `uses-files` have changed, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change_signal: Option<String>,
     /// State that an older binary cannot read carries a higher number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_version: Option<u32>,
+    /// Whether its state directories are copied before another `state-version` takes them over, and
+    /// put back when the change is taken back.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub snapshot: bool,
+    /// Brings the state of an older `state-version` up to this one's; run in the new view, as the
+    /// process's user, before it starts. `STATE_FROM` and `STATE_TO` hold the numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub migrate: CommandLine,
+    /// Brings the state back to an older `state-version`; run in the newer view, after the newer
+    /// process has stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub migrate_back: CommandLine,
+}
+
+/// What a restart of a Simple process means to its owner.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disruption {
+    /// It may be restarted.
+    #[default]
+    Allow,
+    /// It objects to every change that would stop or restart it, unless forced.
+    Veto,
 }
 
 impl ProcessSpec {
@@ -257,7 +295,14 @@ impl ProcessSpec {
             restart_delay: hundred_millis(),
             remain_after_exit: false,
             evaluate: Vec::new(),
+            disruption: Disruption::default(),
+            check: Vec::new(),
+            check_timeout: thirty(),
+            change_signal: None,
             state_version: None,
+            snapshot: false,
+            migrate: Vec::new(),
+            migrate_back: Vec::new(),
         }
     }
 
@@ -285,6 +330,14 @@ const fn ninety() -> Span {
 
 fn is_ninety(span: &Span) -> bool {
     *span == ninety()
+}
+
+const fn thirty() -> Span {
+    Span::seconds(30)
+}
+
+fn is_thirty(span: &Span) -> bool {
+    *span == thirty()
 }
 
 const fn hundred_millis() -> Span {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::change::{ProcessOutcome, Verdict, Veto};
+use crate::change::{Moment, ProcessOutcome, Verdict, Veto};
 use crate::ids::{ChangeId, Generation, PackageName, ProcessName};
 use crate::path::PackagePath;
 use crate::process::ProcessSpec;
@@ -68,6 +68,9 @@ pub struct Ask {
     pub announcement: Announcement,
     /// Milliseconds until silence is a veto.
     pub timeout_ms: u64,
+    /// Milliseconds that a process may get beyond that when it asks for more time, once.
+    #[serde(default)]
+    pub more_time_ms: u64,
     /// What would happen to each process that is to be asked, with its shortest reason chain.
     /// Registered processes that are not in it are told with [`Verdict::None`].
     pub asked: Vec<Asked>,
@@ -95,6 +98,9 @@ pub struct Votes {
     pub accepted: Vec<ProcessName>,
     /// Processes that the plan did not reach and that say they are.
     pub also_reached: Vec<ProcessName>,
+    /// When each was asked and answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moments: Vec<(ProcessName, Moment)>,
 }
 
 /// "Going to change": registered processes get ready and wait. Answered with [`Prepared`].
@@ -115,6 +121,9 @@ pub struct Prepare {
 pub struct Prepared {
     /// Those that did not say *ready and waiting*, with the reason.
     pub not_ready: Vec<Veto>,
+    /// When each was told and was ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moments: Vec<(ProcessName, Moment)>,
 }
 
 /// The next state. Answered with [`TransitionReport`] when the machine is stable.
@@ -135,6 +144,9 @@ pub struct Transition {
     pub dependent: Vec<Wanted>,
     /// Processes that handle it themselves: moved into the tree, told *changed*, awaited until *done*.
     pub told: Vec<Told>,
+    /// Milliseconds for which a started process must stay up after it is ready, before the answer.
+    #[serde(default)]
+    pub settling_ms: u64,
 }
 
 /// A process that handles a change itself.

@@ -140,6 +140,7 @@ async fn ask(node: &Node, asked: &[(&str, Verdict)], timeout_ms: u64) -> Votes {
     let ask = Ask {
         announcement: announcement(vec![]),
         timeout_ms,
+        more_time_ms: 0,
         asked: asked.iter().map(one).collect(),
     };
     let votes = node
@@ -486,6 +487,7 @@ async fn the_end_of_a_change_ends_the_question_about_it() {
         let ask = Ask {
             announcement: announcement(vec![]),
             timeout_ms: 60_000,
+            more_time_ms: 0,
             asked: vec![Asked {
                 process: name("ribd"),
                 verdict: Verdict::Notify,

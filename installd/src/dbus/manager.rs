@@ -89,14 +89,10 @@ impl Manager {
         bus::encode(&why.map_err(|error| told(&error))?)
     }
 
-    async fn history(&self, limit: u32) -> Result<String, Error> {
-        bus::encode(
-            &self
-                .engine
-                .history(limit)
-                .await
-                .map_err(|error| told(&error))?,
-        )
+    async fn history(&self, filter: &str) -> Result<String, Error> {
+        let filter: model::change::HistoryFilter = bus::decode(filter)?;
+        let history = self.engine.history(filter.limit).await;
+        bus::encode(&history.map_err(|error| told(&error))?)
     }
 
     #[zbus(signal)]

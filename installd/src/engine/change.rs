@@ -65,16 +65,7 @@ impl<E: Into<Error>> From<E> for Stop {
 impl Changeover {
     /// Takes the change to its end, however it ends; the report is in the history then.
     pub(super) async fn run(mut self) -> Result<ChangeReport, Error> {
-        let mut report = ChangeReport {
-            change: self.id,
-            outcome: Outcome::Done,
-            generation: self.origin,
-            processes: Vec::new(),
-            failure: None,
-            detail: None,
-            vetoes: Vec::new(),
-            discrepancies: Vec::new(),
-        };
+        let mut report = ChangeReport::new(self.id, Outcome::Done, self.origin);
         let mut standing = Standing::default();
         let announcement = self.announcement(None);
         match self

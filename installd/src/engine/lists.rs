@@ -273,6 +273,7 @@ pub(super) fn remaining(whole: &Transition, statuses: &[ProcessStatus]) -> Trans
             .filter(|one| !settled(&one.wanted.spec.name))
             .cloned()
             .collect(),
+        settling_ms: whole.settling_ms,
     }
 }
 
@@ -294,6 +295,7 @@ fn empty(change: ChangeId, tree: Tree) -> Transition {
         changed: Vec::new(),
         dependent: Vec::new(),
         told: Vec::new(),
+        settling_ms: 0,
     }
 }
 

@@ -557,14 +557,8 @@ enum Begun {
 
 fn nothing(change: ChangeId, generation: Generation) -> ChangeReport {
     ChangeReport {
-        change,
-        outcome: Outcome::Done,
-        generation,
-        processes: Vec::new(),
-        failure: None,
         detail: Some("the software set is already so".to_owned()),
-        vetoes: Vec::new(),
-        discrepancies: Vec::new(),
+        ..ChangeReport::new(change, Outcome::Done, generation)
     }
 }
 

@@ -91,20 +91,15 @@ fn undo(context: &Context, db: &mut Db, unfinished: &Unfinished) -> Result<(), E
 }
 
 fn report(unfinished: &Unfinished, outcome: Outcome, detail: &str) -> ChangeReport {
-    let done = outcome == Outcome::Done;
+    let generation = if outcome == Outcome::Done {
+        unfinished.target
+    } else {
+        unfinished.origin
+    };
     ChangeReport {
-        change: unfinished.id,
-        outcome,
-        generation: if done {
-            unfinished.target
-        } else {
-            unfinished.origin
-        },
-        processes: Vec::new(),
         failure: (outcome == Outcome::Failed).then_some(Failure::Unchanged),
         detail: Some(detail.to_owned()),
-        vetoes: Vec::new(),
-        discrepancies: Vec::new(),
+        ..ChangeReport::new(unfinished.id, outcome, generation)
     }
 }
 
@@ -332,6 +327,7 @@ impl Boot {
             changed: Vec::new(),
             dependent: Vec::new(),
             told: Vec::new(),
+            settling_ms: 0,
         };
         let back = Back {
             id: unfinished.id,

@@ -43,12 +43,15 @@ impl Engine {
                     .map(model::PackageId::name_version)
                     .collect(),
                 processes: living.map(|one| one.name.clone()).collect(),
+                pinned: false,
+                trial: false,
             });
         }
         let (objects, bytes) = self.context.objects.size()?;
         Ok(StatusReport {
             generation: self.running,
             committed: self.db.committed()?,
+            trial: false,
             active: self.view.borrow().active.clone(),
             change: self.change.clone(),
             discrepancies: self.discrepancies(),

@@ -31,6 +31,7 @@ pub(super) async fn ask(
         .ask(&Ask {
             announcement,
             timeout_ms,
+            more_time_ms: 0,
             asked,
         })
         .await?;

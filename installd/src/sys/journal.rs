@@ -346,16 +346,7 @@ mod tests {
             Generation(3),
             "a target is never used twice"
         );
-        let report = ChangeReport {
-            change: id,
-            outcome: Outcome::Done,
-            generation: Generation(2),
-            processes: vec![],
-            failure: None,
-            detail: None,
-            vetoes: vec![],
-            discrepancies: vec![],
-        };
+        let report = ChangeReport::new(id, Outcome::Done, Generation(2));
         db.end_change(&report).unwrap();
         assert!(db.unfinished().unwrap().is_empty());
         let history = db.history(10).unwrap();

@@ -454,6 +454,7 @@ impl Served {
         script.prepares.push(model::bus::decode(document)?);
         answer(&Prepared {
             not_ready: script.not_ready.clone(),
+            ..Prepared::default()
         })
     }
 
@@ -531,5 +532,6 @@ fn outcome(name: &ProcessName, verdict: Verdict) -> ProcessOutcome {
         down_ms: 1,
         ready_ms: 1,
         detail: None,
+        moments: Vec::new(),
     }
 }

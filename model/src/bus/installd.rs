@@ -43,8 +43,22 @@ pub trait Manager {
     /// each, for a path the package that brings it and the processes that use it.
     fn why(&self, what: &str) -> Result<String, Error>;
 
-    /// Changes, newest first: a JSON list.
-    fn history(&self, limit: u32) -> Result<String, Error>;
+    /// Makes the trial that runs what the next boot runs. Answers a [`crate::change::ChangeReport`].
+    fn commit(&self) -> Result<String, Error>;
+
+    /// Keeps a generation until it is unpinned, or no longer; answers whether that was news.
+    fn pin(&self, generation: u64, pinned: bool) -> Result<bool, Error>;
+
+    /// Whether the disk and the running processes are as the active generation says, looked at as
+    /// a [`crate::change::Thoroughness`] says; answers a [`crate::change::VerifyReport`].
+    fn verify(&self, thoroughness: &str) -> Result<String, Error>;
+
+    /// Changes that a [`crate::change::HistoryFilter`] picks, newest first: a JSON list of
+    /// [`crate::change::HistoryEntry`].
+    fn history(&self, filter: &str) -> Result<String, Error>;
+
+    /// All that is known of one change: a [`crate::change::ChangeRecord`].
+    fn change(&self, change: u64) -> Result<String, Error>;
 
     /// A step of the running change or of an `Add`: a [`crate::change::Progress`].
     #[zbus(signal)]

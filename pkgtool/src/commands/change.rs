@@ -54,6 +54,7 @@ impl ChangeArgs {
             actions,
             force: self.force,
             keep_on_failure,
+            ..Request::default()
         }
     }
 }
@@ -173,14 +174,8 @@ mod tests {
     #[test]
     fn every_end_has_its_exit_code() {
         let report = |outcome, failure| ChangeReport {
-            change: ChangeId(1),
-            outcome,
-            generation: Generation(1),
-            processes: Vec::new(),
             failure,
-            detail: None,
-            vetoes: Vec::new(),
-            discrepancies: Vec::new(),
+            ..ChangeReport::new(ChangeId(1), outcome, Generation(1))
         };
         let cases = [
             (report(End::Done, None), Outcome::Done),

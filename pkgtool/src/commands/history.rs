@@ -1,7 +1,8 @@
 //! `pkgtool history`: changes of the past.
 
 use clap::Args;
-use model::change::HistoryEntry;
+use model::bus;
+use model::change::{HistoryEntry, HistoryFilter};
 
 use crate::node::Address;
 use crate::outcome::{CommandError, Outcome};
@@ -18,9 +19,13 @@ pub struct HistoryArgs {
 
 /// Runs it.
 pub fn run(args: &HistoryArgs, node: &Address, show: &mut Show) -> Result<Outcome, CommandError> {
+    let filter = bus::encode(&HistoryFilter {
+        limit: args.lines,
+        ..HistoryFilter::default()
+    })?;
     let answer: Vec<HistoryEntry> = node
         .connect()?
-        .ask(async |installd| installd.history(args.lines).await)?;
+        .ask(async |installd| installd.history(&filter).await)?;
     show.answer(&answer, |look| render::history::history(&answer, look))?;
     Ok(Outcome::Done)
 }

@@ -126,24 +126,19 @@ mod tests {
             down_ms: 12,
             ready_ms: 1_340,
             detail: detail.map(str::to_owned),
+            moments: Vec::new(),
         }
     }
 
     fn ended(outcome: Outcome) -> ChangeReport {
         ChangeReport {
-            change: ChangeId(7),
-            outcome,
-            generation: Generation(3),
             processes: vec![
                 touched("nginx", Verdict::Restart, None),
                 touched("router", Verdict::Notify, None),
                 touched("old", Verdict::Stop, None),
                 touched("asked", Verdict::Ask, None),
             ],
-            failure: None,
-            detail: None,
-            vetoes: Vec::new(),
-            discrepancies: Vec::new(),
+            ..ChangeReport::new(ChangeId(7), outcome, Generation(3))
         }
     }
 

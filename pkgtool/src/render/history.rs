@@ -92,17 +92,11 @@ mod tests {
     #[test]
     fn a_change_is_told_with_its_generations_and_objections() {
         let report = ChangeReport {
-            change: ChangeId(4),
-            outcome: Outcome::Done,
-            generation: Generation(3),
-            processes: Vec::new(),
-            failure: None,
-            detail: None,
             vetoes: vec![Veto {
                 process: "router".parse().unwrap(),
                 reason: "a call is up".into(),
             }],
-            discrepancies: Vec::new(),
+            ..ChangeReport::new(ChangeId(4), Outcome::Done, Generation(3))
         };
         let mut entry = HistoryEntry {
             change: ChangeId(4),

@@ -344,7 +344,13 @@ mod tests {
                 texts(&["stop old", "stop nginx"]),
                 texts(&["start nginx", "move router"]),
             ],
-            bytes: Bytes { store: 6_543_210 },
+            bytes: Bytes {
+                store: 6_543_210,
+                memory: 0,
+            },
+            one_way: Vec::new(),
+            rollback_points_lost: Vec::new(),
+            superseded: Vec::new(),
             warnings: texts(&["router can reach a dlopen that nobody annotated"]),
         }
     }

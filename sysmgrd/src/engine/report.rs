@@ -210,6 +210,7 @@ fn outcome(name: &ProcessName, part: &Part, process: Option<&Supervised>) -> Pro
         down_ms,
         ready_ms,
         detail,
+        moments: Vec::new(),
     }
 }
 
