@@ -14,6 +14,7 @@ pub mod reap;
 pub mod session_socket;
 pub mod sockets;
 pub mod spawn;
+pub mod state_data;
 pub mod state_files;
 pub mod users;
 pub mod view;
