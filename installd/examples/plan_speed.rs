@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use installd::plan::{Active, ActiveIndex, World, plan};
-use model::Digest;
 use model::change::{Action, Request, Verdict};
 use model::elf::ElfFacts;
 use model::manifest::{FileEntry, FileType, Manifest, Node, RegularFile};
 use model::process::ProcessSpec;
+use model::{Digest, Generation};
 use resolve::deps::Shelf;
 use resolve::loader::Rules;
 use resolve::{Characteristics, Package};
@@ -147,6 +147,14 @@ fn node(size: &Size) -> World {
         previous: BTreeMap::new(),
         automatic: BTreeSet::new(),
         running: Vec::new(),
+        active: Generation(1),
+        committed: Generation(1),
+        generations: BTreeMap::new(),
+        keep: 10,
+        pinned: BTreeSet::new(),
+        snapshots: BTreeSet::new(),
+        free: None,
+        trial_max: u64::MAX,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The node at one instant, from the store, the database and sysmgrd.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use model::change::ProcessStatus;
@@ -142,5 +142,13 @@ pub(super) fn world(
         previous,
         automatic: active.row.automatic.clone(),
         running,
+        active: active.row.number,
+        committed: active.row.number,
+        generations: BTreeMap::new(),
+        keep: 1,
+        pinned: BTreeSet::new(),
+        snapshots: BTreeSet::new(),
+        free: None,
+        trial_max: u64::MAX,
     }
 }

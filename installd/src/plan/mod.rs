@@ -29,19 +29,20 @@ mod order;
 mod program;
 mod reach;
 mod set;
+mod state;
 mod swap;
 #[cfg(test)]
 mod tests;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::change::{FileChanges, PlanReport, Request, SetChange, Unmet, Verdict};
+use model::change::{FileChanges, PlanReport, Request, SetChange, Unmet, Verdict, Veto};
 use model::manifest::{FileEntry, Node};
 use model::process::ProcessSpec;
-use model::{Digest, Generation, PackageId, PackageName, PackagePath, ProcessName};
+use model::{Digest, PackageId, PackageName, PackagePath, ProcessName};
 use resolve::Package;
-use resolve::deps::Shelf;
 use rustc_hash::FxHashSet;
 
 use asked::Asked;
@@ -53,36 +54,8 @@ use reach::{NewGraph, Reached};
 use set::NewSet;
 
 pub use index::{Active, ActiveIndex};
-
-/// The node at one instant.
-#[derive(Debug, Clone)]
-pub struct World {
-    /// The active set, its tree and who loads what; built once per generation.
-    pub index: Arc<ActiveIndex>,
-    /// Every package in the store, the active ones included.
-    pub store: Arc<Shelf>,
-    /// Versions that were replaced, by name, the newest replacement last. A deactivated version
-    /// goes back to the last of them that is in the store.
-    pub previous: BTreeMap<PackageName, Vec<PackageId>>,
-    /// Packages that nobody asked for by name: they came as dependencies ([`Plan::brought`]) and
-    /// leave with the last that requires them.
-    pub automatic: BTreeSet<PackageName>,
-    /// The supervised processes that run.
-    pub running: Vec<Running>,
-}
-
-/// A supervised process that runs.
-#[derive(Debug, Clone)]
-pub struct Running {
-    /// The process.
-    pub name: ProcessName,
-    /// The generation that it runs in.
-    pub generation: Generation,
-    /// Whether it has registered for changes.
-    pub registered: bool,
-    /// Absolute paths, as in its view, of the files that its processes have mapped.
-    pub mapped: Vec<String>,
-}
+pub use state::StateStep;
+pub use world::{KeptGeneration, Running, World};
 
 /// Everything that the engine needs to carry a change out without choosing anything.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +72,9 @@ pub struct Plan {
     pub leaving: Vec<Package>,
     /// What enters though it was not named: dependencies from the store.
     pub brought: BTreeSet<PackageName>,
+    /// Packages of the new set that nobody asked for by name, to be kept with the generation and
+    /// given to the next [`World`].
+    pub automatic: BTreeSet<PackageName>,
     /// Whether the new set is the active one: nothing is to be done.
     pub is_empty: bool,
     /// Every path that differs between the trees, sorted by path; also those that were only rebuilt.
@@ -108,6 +84,11 @@ pub struct Plan {
     pub kept: BTreeMap<PackagePath, Digest>,
     /// Every process of either set, sorted by name.
     pub processes: Vec<ProcessPlan>,
+    /// What is to be done with the state of processes whose `state-version` differs.
+    pub state: Vec<StateStep>,
+    /// Objections that stand in the packages, of processes that are not asked: they count as
+    /// answers, and are overridden as those are.
+    pub objections: Vec<Veto>,
 }
 
 /// A path that differs between the active tree and the new one.
@@ -220,6 +201,9 @@ pub fn plan(world: &World, request: &Request) -> Plan {
         kept: kept(&tree),
         changes,
         processes,
+        automatic: BTreeSet::new(),
+        state: Vec::new(),
+        objections: Vec::new(),
         list: set.list,
         order: set.order,
         leaving: set.leaving,

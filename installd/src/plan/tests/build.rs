@@ -229,6 +229,14 @@ impl Node {
             previous: BTreeMap::new(),
             automatic: BTreeSet::new(),
             running: Vec::new(),
+            active: Generation(1),
+            committed: Generation(1),
+            generations: BTreeMap::new(),
+            keep: 10,
+            pinned: BTreeSet::new(),
+            snapshots: BTreeSet::new(),
+            free: None,
+            trial_max: u64::MAX,
         };
         Self { world, rules }
     }
