@@ -175,6 +175,7 @@ fn explain(error: bus::Error, daemon: &str) -> CommandError {
             words(Kind::Busy, text).hint("pkgtool status shows the change that is running")
         }
         bus::Error::NotAllowed(text) => words(Kind::NotAllowed, text).hint("run it as root"),
+        bus::Error::LimitsExceeded(text) => words(Kind::Busy, text),
         bus::Error::Bus(error) => explain_bus(error, daemon),
     }
 }

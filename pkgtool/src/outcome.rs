@@ -88,7 +88,7 @@ impl Kind {
             .find_map(|cause| cause.downcast_ref::<bus::Error>())
         {
             Some(bus::Error::Unmet(_)) => Self::Dependencies,
-            Some(bus::Error::Busy(_)) => Self::Busy,
+            Some(bus::Error::Busy(_) | bus::Error::LimitsExceeded(_)) => Self::Busy,
             Some(bus::Error::NotAllowed(_)) => Self::NotAllowed,
             Some(bus::Error::Bus(_) | bus::Error::Invalid(_) | bus::Error::Failed(_)) | None => {
                 Self::Failed

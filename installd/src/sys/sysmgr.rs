@@ -179,6 +179,7 @@ impl Sysmgr {
                 | bus::Error::Unmet(text)
                 | bus::Error::Busy(text)
                 | bus::Error::NotAllowed(text)
+                | bus::Error::LimitsExceeded(text)
                 | bus::Error::Failed(text),
             )) => Err(Error::Refused(text)),
         }

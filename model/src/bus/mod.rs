@@ -4,7 +4,9 @@
 //! `--json` prints, so that a shell, a program on the bus and a fleet master read one shape
 //! (`docs/decisions/0003-json-documents-on-the-bus.md`).
 
+pub mod gate;
 pub mod installd;
+mod polkit;
 pub mod session;
 pub mod sysmgrd;
 
@@ -26,16 +28,32 @@ pub enum Error {
     Busy(String),
     /// The caller may not do this.
     NotAllowed(String),
+    /// The caller asks too much at once, or says too much; says how much is too much.
+    LimitsExceeded(String),
     /// It was tried and failed; nothing changed.
     Failed(String),
 }
+
+/// The longest document that is read, in bytes; nothing longer is looked at.
+pub const LONGEST: usize = 64 * 1024 * 1024;
 
 /// A document as it crosses the bus.
 pub fn encode<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Failed(error.to_string()))
 }
 
-/// A document that came over the bus.
+/// A document that came over the bus, of at most [`LONGEST`] bytes.
 pub fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    decode_short(text, LONGEST)
+}
+
+/// A document of at most `most` bytes: what anybody may say is kept short before it is read.
+pub fn decode_short<T: DeserializeOwned>(text: &str, most: usize) -> Result<T, Error> {
+    if text.len() > most {
+        let length = text.len();
+        return Err(Error::LimitsExceeded(format!(
+            "a document of {length} bytes is not read: {most} bytes are the most here"
+        )));
+    }
     serde_json::from_str(text).map_err(|error| Error::Invalid(format!("bad document: {error}")))
 }
