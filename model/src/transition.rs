@@ -3,6 +3,7 @@
 //! The four lists are the source document's \[0163\]: new, obsolete, changed, dependent; the fifth
 //! holds the processes that are told and handle the change themselves \[0162\].
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::change::{Moment, ProcessOutcome, Verdict, Veto};
 use crate::ids::{ChangeId, Generation, PackageName, ProcessName};
 use crate::path::PackagePath;
-use crate::process::ProcessSpec;
+use crate::process::{CommandLine, ProcessSpec};
 
 /// A generation's tree as views are made of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -144,9 +145,36 @@ pub struct Transition {
     pub dependent: Vec<Wanted>,
     /// Processes that handle it themselves: moved into the tree, told *changed*, awaited until *done*.
     pub told: Vec<Told>,
+    /// What is done to the state of processes before they are started.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub state: BTreeMap<ProcessName, StateAct>,
     /// Milliseconds for which a started process must stay up after it is ready, before the answer.
     #[serde(default)]
     pub settling_ms: u64,
+}
+
+/// What is done to a process's state directories after its old program has ended and before its
+/// new one starts. Each can be taken twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct StateAct {
+    /// The state version that they are in; `STATE_FROM` of the program.
+    pub from: u32,
+    /// The state version that they are to be in; `STATE_TO` of the program.
+    pub to: u32,
+    /// Where they are copied to, before anything else; a copy that is there already stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<PathBuf>,
+    /// The copy that is put back; nothing is copied then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<PathBuf>,
+    /// The program that rewrites them, run as the process's user; empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: CommandLine,
+    /// The tree whose view the program runs in.
+    pub tree: Tree,
+    /// Milliseconds that the program may take.
+    pub timeout_ms: u64,
 }
 
 /// A process that handles a change itself.

@@ -273,6 +273,7 @@ pub(super) fn remaining(whole: &Transition, statuses: &[ProcessStatus]) -> Trans
             .filter(|one| !settled(&one.wanted.spec.name))
             .cloned()
             .collect(),
+        state: whole.state.clone(),
         settling_ms: whole.settling_ms,
     }
 }
@@ -295,6 +296,7 @@ fn empty(change: ChangeId, tree: Tree) -> Transition {
         changed: Vec::new(),
         dependent: Vec::new(),
         told: Vec::new(),
+        state: BTreeMap::new(),
         settling_ms: 0,
     }
 }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use model::change::{ChangeReport, Failure, Outcome, RunningChange};
+use model::change::{ChangeReport, Failure, HistoryFilter, Outcome, RunningChange};
 use model::report::Chain;
 use model::transition::{Ended, Wanted};
 use model::{ChangeId, Generation, PackageId, PackageName, ProcessName};
@@ -327,6 +327,7 @@ impl Boot {
             changed: Vec::new(),
             dependent: Vec::new(),
             told: Vec::new(),
+            state: BTreeMap::new(),
             settling_ms: 0,
         };
         let back = Back {
@@ -356,7 +357,11 @@ impl Boot {
 
     /// Whoever was told of a change that was undone at the start hears that it does not happen.
     async fn end_aborted(&mut self) {
-        let Ok(history) = self.db.history(1) else {
+        let newest = HistoryFilter {
+            limit: 1,
+            ..HistoryFilter::default()
+        };
+        let Ok(history) = self.db.history(&newest) else {
             return;
         };
         let Some(last) = history.first().and_then(|entry| entry.report.as_ref()) else {

@@ -18,6 +18,7 @@ mod handover;
 mod report;
 mod run;
 mod starting;
+mod state;
 mod supervised;
 mod told;
 mod transition;
@@ -104,6 +105,8 @@ pub(crate) enum Event {
     Due(ProcessName, u64),
     /// The view of a transition's tree was made, or not.
     TreeReady(Box<Run>, Result<(), String>),
+    /// The state of a process is as its new program wants it, or could not be made so.
+    StateReady(ProcessName, Result<(), String>),
     /// The time to answer a question is over.
     QuestionDue(u64),
     /// An evaluate program has voted.
@@ -277,6 +280,7 @@ impl Engine {
                 }
             }
             Event::TreeReady(run, made) => self.tree_ready(*run, made),
+            Event::StateReady(name, result) => self.state_ready(&name, result),
             Event::QuestionDue(number) => self.question_due(number),
             Event::Evaluated(number, name, vote) => self.evaluated(number, &name, vote),
         }

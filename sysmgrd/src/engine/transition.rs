@@ -8,8 +8,8 @@ use std::time::Instant;
 use model::bus::Error;
 use model::change::{Progress, Verdict};
 use model::process::Kind;
-use model::transition::{Told, Transition, TransitionReport, Tree, Wanted};
-use model::{ChangeId, ProcessName};
+use model::transition::{StateAct, Told, Transition, TransitionReport, Tree, Wanted};
+use model::{ChangeId, ProcessName, fault};
 use resolve::steps::{Member, StepKind, graph};
 
 use super::supervised::Supervised;
@@ -24,6 +24,8 @@ pub(crate) struct Run {
     pub(super) tree: Tree,
     walk: Walk,
     pub(super) parts: BTreeMap<ProcessName, Part>,
+    /// What is still to be done to the state of processes before they start.
+    pub(super) state: BTreeMap<ProcessName, StateAct>,
     /// The step that each process is in.
     active: BTreeMap<ProcessName, usize>,
     /// Whoever waits for its end.
@@ -115,6 +117,7 @@ impl Engine {
     /// Begins a transition; the reply comes when the machine is stable. While another is carried
     /// out it waits: a caller that went away and came back finds its own still on its way.
     pub(super) fn transition(&mut self, wanted: Transition, reply: Reply<TransitionReport>) {
+        fault::point("take a transition");
         if self.is_moving() {
             self.waiting.asked.retain(|(_, reply)| !reply.is_closed());
             if self.waiting.asked.len() >= MOST_WAITING {
@@ -143,7 +146,8 @@ impl Engine {
         for name in wanted.obsolete {
             parts.insert(name, Part::new(Verdict::Stop, None));
         }
-        self.plan(Some(wanted.change), wanted.tree, parts, reply);
+        let state = wanted.state;
+        self.plan(Some(wanted.change), wanted.tree, (parts, state), reply);
     }
 
     fn is_moving(&self) -> bool {
@@ -191,7 +195,7 @@ impl Engine {
             let why = "no generation is active yet: activate a package first";
             return answer(reply, Err(Error::Invalid(why.to_owned())));
         };
-        self.plan(None, tree, parts, reply);
+        self.plan(None, tree, (parts, BTreeMap::new()), reply);
     }
 
     /// Stops everything, in order.
@@ -208,7 +212,7 @@ impl Engine {
         };
         let tree = self.tree.clone().unwrap_or(none);
         let (inner, done) = tokio::sync::oneshot::channel();
-        self.plan(None, tree, parts, inner);
+        self.plan(None, tree, (parts, BTreeMap::new()), inner);
         tokio::spawn(async move {
             let result = done
                 .await
@@ -221,7 +225,7 @@ impl Engine {
         &mut self,
         change: Option<ChangeId>,
         tree: Tree,
-        parts: BTreeMap<ProcessName, Part>,
+        (parts, state): (BTreeMap<ProcessName, Part>, BTreeMap<ProcessName, StateAct>),
         reply: Reply<TransitionReport>,
     ) {
         if self.is_moving() {
@@ -242,6 +246,7 @@ impl Engine {
             tree: tree.clone(),
             walk,
             parts,
+            state,
             active: BTreeMap::new(),
             replies: vec![reply],
         };
@@ -358,8 +363,11 @@ impl Engine {
             return;
         };
         let tree = run.tree.clone();
+        let there = |process: &Supervised| process.is_there(&wanted, &tree);
+        if self.processes.get(name).is_some_and(there) || self.begin_state(name, &wanted) {
+            return;
+        }
         match self.processes.get_mut(name) {
-            Some(process) if process.is_there(&wanted, &tree) => return,
             Some(process) => {
                 if process.spec.sockets != wanted.spec.sockets {
                     process.listen.clear();

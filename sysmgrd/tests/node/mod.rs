@@ -381,6 +381,7 @@ pub fn starting(tree: Tree, specs: impl IntoIterator<Item = ProcessSpec>) -> Tra
         changed: Vec::new(),
         dependent: Vec::new(),
         told: Vec::new(),
+        state: std::collections::BTreeMap::new(),
         settling_ms: 0,
     }
 }
