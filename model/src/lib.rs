@@ -11,6 +11,7 @@ pub mod change;
 pub mod digest;
 pub mod elf;
 pub mod envelope;
+pub mod fault;
 pub mod ids;
 pub mod manifest;
 pub mod mapped;

@@ -16,7 +16,7 @@
 use std::io::{self, Read};
 
 use model::manifest::{FileEntry, Node};
-use model::{Digest, PackagePath};
+use model::{Digest, PackagePath, fault};
 use serde::{Deserialize, Serialize};
 
 use super::objects::{Key, Objects, Spec};
@@ -245,6 +245,14 @@ impl ConfigFiles<'_> {
 
     fn set(&self, path: &str, state: &State, object: Option<Key>) -> Result<(), Error> {
         let what = || format!("write /etc/{path}");
+        fault::before("write a configuration file").doing(what)?;
+        let set = self.put(path, state, object);
+        fault::after("write a configuration file");
+        set
+    }
+
+    fn put(&self, path: &str, state: &State, object: Option<Key>) -> Result<(), Error> {
+        let what = || format!("write /etc/{path}");
         match state {
             State::Absent => match self.now(path)? {
                 State::Directory => Ok(()),
@@ -359,6 +367,7 @@ impl ConfigFiles<'_> {
             let error = io::Error::other("it changed while it was read; try again");
             return Err(error).doing(what);
         }
+        fault::before("keep a configuration file").doing(what)?;
         fs_err::write(&temporary, &bytes).doing(what)?;
         self.objects
             .place(&temporary, &spec, self.accounts)

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use model::{Digest, Generation, PackageId, PackageName, PackagePath};
+use model::{Digest, Generation, PackageId, PackageName, PackagePath, fault};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 
-use super::Error;
 use super::clock::Time;
 use super::objects::Key;
+use super::{Doing, Error};
 
 const SCHEMA: &str = "
 CREATE TABLE packages (
@@ -140,7 +140,9 @@ impl Db {
     ) -> Result<T, Error> {
         let transaction = self.connection.transaction().map_err(failed(doing))?;
         let value = change(&transaction).map_err(failed(doing))?;
+        fault::before(doing).doing(|| doing.to_owned())?;
         transaction.commit().map_err(failed(doing))?;
+        fault::after(doing);
         Ok(value)
     }
 

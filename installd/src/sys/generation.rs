@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use model::manifest::{FileEntry, Node};
-use model::{Digest, Generation, PackagePath};
+use model::{Digest, Generation, PackagePath, fault};
 use rustix::fs::{self as sys, AtFlags, Mode};
 use rustix::io::Errno;
 
@@ -83,6 +83,7 @@ impl Generations {
         if building.exists() {
             fs_err::remove_dir_all(&building).doing(what)?;
         }
+        fault::before("build a generation").doing(what)?;
         let root = building.join("root");
         let builder = Builder {
             root: root.clone(),
@@ -102,8 +103,12 @@ impl Generations {
     fn place(&self, generation: Generation, building: &Path) -> Result<(), Error> {
         let what = || format!("build generation {generation}");
         self.remove(generation)?;
+        fault::before("place a generation").doing(what)?;
         fs_err::rename(building, self.root.join(generation.to_string())).doing(what)?;
-        sync_filesystem(&self.root).doing(what)
+        fault::after("place a generation");
+        sync_filesystem(&self.root).doing(what)?;
+        fault::after("write a generation to the disk");
+        Ok(())
     }
 
     /// Removes a tree; nothing there is well. Out of the way in one step first, so that a kill
@@ -114,8 +119,14 @@ impl Generations {
             self.root.join(generation.to_string()),
             self.root.join(format!(".gone-{generation}")),
         );
+        fault::before("move a generation away").doing(what)?;
         match fs_err::rename(&here, &away) {
-            Ok(()) => fs_err::remove_dir_all(&away).doing(what),
+            Ok(()) => {
+                fault::after("move a generation away");
+                fs_err::remove_dir_all(&away).doing(what)?;
+                fault::after("remove a generation");
+                Ok(())
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error).doing(what),
         }
@@ -210,6 +221,7 @@ impl Builder<'_> {
     ) -> Result<(), Error> {
         let key = spec.key();
         let to = self.root.join(path.relative());
+        fault::before("link a file").doing(|| format!("link {path} into the generation"))?;
         self.objects.own(spec, self.accounts)?;
         let from = copied
             .get(&key)

@@ -12,8 +12,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use model::Digest;
 use model::manifest::{FileEntry, RegularFile};
+use model::{Digest, fault};
 use rustix::fs::{self as sys, Mode, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 
@@ -137,9 +137,13 @@ impl Objects {
     pub fn place(&self, temporary: &Path, spec: &Spec, accounts: &Accounts) -> Result<bool, Error> {
         let path = self.path(spec.key());
         let what = || format!("put {} into the store", spec.digest);
+        fault::before("place an object").doing(what)?;
         dress(temporary, spec, accounts).doing(what)?;
         match rename_new(temporary, &path) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                fault::after("place an object");
+                Ok(true)
+            }
             Err(Errno::NOENT) => {
                 let parent = path.parent().unwrap_or(&self.root);
                 fs_err::create_dir_all(parent).doing(what)?;
@@ -192,7 +196,9 @@ impl Objects {
             Err(Errno::NOENT) => return Ok(0),
             Err(error) => return Err(error).doing(what),
         };
+        fault::before("remove an object").doing(what)?;
         fs_err::remove_file(&path).doing(what)?;
+        fault::after("remove an object");
         Ok(size)
     }
 
@@ -238,7 +244,11 @@ impl Objects {
 
     /// Puts everything that was written on the disk, at once.
     pub fn sync(&self) -> Result<(), Error> {
-        sync_filesystem(&self.root).doing(|| "write the store to the disk".to_owned())
+        let what = || "write the store to the disk".to_owned();
+        fault::before("write the store to the disk").doing(what)?;
+        sync_filesystem(&self.root).doing(what)?;
+        fault::after("write the store to the disk");
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use model::Digest;
 use model::change::AddedPackage;
 use model::envelope::{Limits, ReadPackage, Reader};
 use model::manifest::{Manifest, Node, RegularFile};
-use model::{PackageId, Signature};
+use model::{PackageId, Signature, fault};
 
 use super::clock::Time;
 use super::db::{Db, PackageRow};
@@ -129,6 +129,7 @@ impl Adding<'_> {
         size: u64,
     ) -> Result<(), Error> {
         let temporary = self.objects.temporary().join("object");
+        fault::before("write an object").doing(|| format!("write object {digest}"))?;
         let signature = if size <= SMALL {
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
             let mut object = object;
@@ -167,6 +168,7 @@ impl Adding<'_> {
     fn copies(&mut self, from: &std::path::Path, specs: &[Spec]) -> Result<(), Error> {
         for spec in specs.iter().filter(|spec| !self.objects.has(spec.key())) {
             let temporary = self.objects.temporary().join("copy");
+            fault::before("copy an object").doing(|| format!("copy object {}", spec.digest))?;
             fs_err::copy(from, &temporary).doing(|| format!("copy object {}", spec.digest))?;
             if self.objects.place(&temporary, spec, &self.accounts)? {
                 self.placed.push(spec.key());
@@ -193,7 +195,9 @@ impl Adding<'_> {
             }
             self.manifests.push(directory.clone());
             fs_err::create_dir(&directory).doing(what)?;
+            fault::before("write a manifest").doing(what)?;
             fs_err::write(directory.join("manifest.json"), &package.bytes).doing(what)?;
+            fault::after("write a manifest");
             if let Some(signature) = &package.signature {
                 fs_err::write(directory.join("manifest.json.sig"), signature).doing(what)?;
             }
@@ -321,6 +325,7 @@ pub fn sweep(objects: &Objects, known: &[PackageId]) -> Result<(), Error> {
             .to_str()
             .and_then(|name| name.parse::<PackageId>().ok());
         if !id.is_some_and(|id| known.contains(&id)) {
+            fault::before("sweep a manifest").doing(what)?;
             fs_err::remove_dir_all(entry.path()).doing(what)?;
         }
     }
@@ -331,5 +336,9 @@ pub fn sweep(objects: &Objects, known: &[PackageId]) -> Result<(), Error> {
 pub fn remove(objects: &Objects, db: &mut Db, id: &PackageId) -> Result<(), Error> {
     db.delete_package(id)?;
     let directory = objects.packages().join(id.to_string());
-    fs_err::remove_dir_all(directory).doing(|| format!("remove {id} from the store"))
+    let what = || format!("remove {id} from the store");
+    fault::before("remove a manifest").doing(what)?;
+    fs_err::remove_dir_all(directory).doing(what)?;
+    fault::after("remove a manifest");
+    Ok(())
 }

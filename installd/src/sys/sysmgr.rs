@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
-use model::ProcessName;
 use model::bus;
 use model::bus::sysmgrd::{ManagerProxy, PATH};
 use model::change::{ProcessStatus, Progress};
 use model::ids::Generation;
 use model::transition::{Ask, Ended, Prepare, Prepared, Transition, TransitionReport, Votes};
+use model::{ProcessName, fault};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -85,6 +85,20 @@ enum Call {
     Prepare(String),
     Transition(String),
     End(String),
+}
+
+impl Call {
+    /// For fault points.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Processes => "call Processes",
+            Self::Mapped => "call Mapped",
+            Self::Ask(_) => "call Ask",
+            Self::Prepare(_) => "call Prepare",
+            Self::Transition(_) => "call Transition",
+            Self::End(_) => "call End",
+        }
+    }
 }
 
 impl Sysmgr {
@@ -213,6 +227,14 @@ fn encode<T: serde::Serialize>(value: &T) -> Result<String, Error> {
 }
 
 async fn perform(proxy: &ManagerProxy<'_>, call: Call) -> Result<String, bus::Error> {
+    let what = call.name();
+    fault::point(what);
+    let answer = perform_call(proxy, call).await;
+    fault::after(what);
+    answer
+}
+
+async fn perform_call(proxy: &ManagerProxy<'_>, call: Call) -> Result<String, bus::Error> {
     match call {
         Call::Processes => proxy.processes().await,
         Call::Mapped => proxy.mapped().await,

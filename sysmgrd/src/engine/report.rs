@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::ProcessName;
 use model::change::{ProcessOutcome, Verdict, Veto};
 use model::transition::{ChangedFile, TransitionReport, Tree};
+use model::{ProcessName, fault};
 
 use super::supervised::Supervised;
 use super::transition::{Part, Run};
@@ -60,6 +60,7 @@ impl Engine {
                 }
             }
             for reply in replies {
+                fault::point("answer a transition");
                 answer(reply, Ok(report.clone()));
             }
         });

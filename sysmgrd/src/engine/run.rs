@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{ProcessName, Span};
+use model::{ProcessName, Span, fault};
 
 use super::supervised::Supervised;
 use super::{Engine, Event, News, Signal, Tools};
@@ -113,6 +113,13 @@ impl Engine {
     }
 
     fn act(&mut self, name: &ProcessName, action: &Action) {
+        let what = word_for(action);
+        fault::point(what);
+        self.perform(name, action);
+        fault::after(what);
+    }
+
+    fn perform(&mut self, name: &ProcessName, action: &Action) {
         match action {
             Action::Run(commands, number) => self.run_command(name, *commands, *number),
             Action::Spawn => self.spawn_main(name),
@@ -246,6 +253,21 @@ impl Engine {
         if news.ready {
             self.step(name, machine::Event::Ready);
         }
+    }
+}
+
+/// An action, as a fault point is named.
+fn word_for(action: &Action) -> &'static str {
+    match action {
+        Action::Run(..) => "run a command",
+        Action::Spawn => "spawn",
+        Action::AwaitReady => "await readiness",
+        Action::FindMain => "find the main process",
+        Action::Signal => "signal",
+        Action::Kill => "kill",
+        Action::Arm(_) => "arm the timer",
+        Action::Disarm => "disarm the timer",
+        Action::CleanUp => "clean up",
     }
 }
 

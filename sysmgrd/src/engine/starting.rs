@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::ProcessName;
 use model::process::{CommandLine, Kind, Ready};
 use model::report::Chain;
+use model::{ProcessName, fault};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal as Sig;
 
@@ -351,7 +351,9 @@ fn launch(tools: &Tools, pending: Pending, view: View) -> Result<(Spawned, Liste
         session: pending.session,
         notification: pending.notification,
     };
+    fault::before("launch a program").map_err(|error| error.to_string())?;
     let spawned = tools.children.launch(&order, &tools.places);
+    fault::after("launch a program");
     spawned
         .map(|spawned| (spawned, listen))
         .map_err(|error| Chain(&error).to_string())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use model::change::Verdict;
 use model::report::Chain;
 use model::transition::Ended;
-use model::{ChangeId, ProcessName};
+use model::{ChangeId, ProcessName, fault};
 use rustix::fs::{Mode, OFlags};
 use tokio::sync::mpsc;
 
@@ -105,7 +105,10 @@ impl Engine {
             .get(name)
             .filter(|process| process.is_registered());
         let session = process.and_then(|process| process.session.as_ref());
-        session.is_some_and(|session| session.outbox.try_send(signal).is_ok())
+        fault::point("tell a process");
+        let told = session.is_some_and(|session| session.outbox.try_send(signal).is_ok());
+        fault::after("tell a process");
+        told
     }
 
     pub(super) fn registered(&self) -> Vec<ProcessName> {
@@ -197,8 +200,10 @@ impl Engine {
                 }
                 let view = views.get(&tree, &places)?;
                 let namespace = namespace_of(main)?;
-                view.receive(&namespace, &old, moves)
-                    .map_err(|error| Chain(&error).to_string())
+                fault::before("move a view").map_err(|error| error.to_string())?;
+                let moved = view.receive(&namespace, &old, moves);
+                fault::after("move a view");
+                moved.map_err(|error| Chain(&error).to_string())
             };
             let moved = tokio::task::spawn_blocking(work).await;
             let moved = moved.unwrap_or_else(|error| Err(error.to_string()));

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::Generation;
 use model::report::Chain;
 use model::transition::Tree;
+use model::{Generation, fault};
 
 use crate::sys::places::Places;
 use crate::sys::view::View;
@@ -23,7 +23,9 @@ impl Views {
         if let Some(view) = made.get(&tree.generation).filter(|view| view.tree == *tree) {
             return Ok(view.clone());
         }
+        fault::before("make a view").map_err(|error| error.to_string())?;
         let view = View::make(tree, places).map_err(|error| Chain(&error).to_string())?;
+        fault::after("make a view");
         made.insert(tree.generation, view.clone());
         Ok(view)
     }

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use model::fault;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -31,13 +32,19 @@ impl StateFiles {
     fn try_save<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
         // The dot keeps half-written files apart: no process's name begins with it.
         let temporary = self.directory.join(format!(".{name}"));
+        fault::before("write live state")?;
         fs_err::write(&temporary, serde_json::to_vec(value)?)?;
-        fs_err::rename(&temporary, self.path(name))
+        fault::before("replace live state")?;
+        fs_err::rename(&temporary, self.path(name))?;
+        fault::after("replace live state");
+        Ok(())
     }
 
     /// Forgets `name`.
     pub fn forget(&self, name: &str) {
+        fault::point("forget live state");
         drop(fs_err::remove_file(self.path(name)));
+        fault::after("forget live state");
     }
 
     /// What is remembered as `name`.

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 
+use model::fault;
 use model::manifest::{Setup, SetupDirectory};
 
 use self::accounts::Accounts;
@@ -15,6 +16,7 @@ use super::{Doing, Error};
 pub fn directories(root: &Root, setups: &[&Setup]) -> Result<Vec<String>, Error> {
     let accounts = Accounts::read(root)?;
     let mut made = Vec::new();
+    fault::before("make directories").doing(|| "make directories".to_owned())?;
     for setup in setups {
         for directory in &setup.directories {
             if make_directory(root, directory, &accounts)? {
