@@ -121,7 +121,11 @@ async fn a_veto_stops_the_change_unless_it_is_forced_and_stands_in_the_history()
     forced.force = true;
     let report = node.apply(forced).await.unwrap();
     assert_eq!(report.outcome, Outcome::Done);
-    let history = node.engine.history(1).await.unwrap();
+    let history = node
+        .engine
+        .history(model::change::HistoryFilter::default())
+        .await
+        .unwrap();
     assert_eq!(
         history[0].report.as_ref().unwrap().vetoes,
         [veto("appd", "a backup runs")]

@@ -43,7 +43,11 @@ async fn killed_in_transition() -> (tempfile::TempDir, installd::config::Config,
 /// The end of the change with this number, when it has one.
 async fn end_of(node: &Node, change: usize) -> model::change::ChangeReport {
     for _ in 0..2000 {
-        let history = node.engine.history(10).await.unwrap();
+        let history = node
+            .engine
+            .history(model::change::HistoryFilter::default())
+            .await
+            .unwrap();
         let entry = history
             .iter()
             .find(|one| one.change.0 == change as u64)

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::OwnedFd as StdFd;
 
+use model::ChangeId;
 use model::bus::{self, Error};
 use model::change::PackageRef;
 use tokio::sync::broadcast::error::RecvError;
@@ -90,9 +91,13 @@ impl Manager {
     }
 
     async fn history(&self, filter: &str) -> Result<String, Error> {
-        let filter: model::change::HistoryFilter = bus::decode(filter)?;
-        let history = self.engine.history(filter.limit).await;
+        let history = self.engine.history(bus::decode(filter)?).await;
         bus::encode(&history.map_err(|error| told(&error))?)
+    }
+
+    async fn change(&self, change: u64) -> Result<String, Error> {
+        let record = self.engine.change(ChangeId(change)).await;
+        bus::encode(&record.map_err(|error| told(&error))?)
     }
 
     #[zbus(signal)]

@@ -25,8 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::change::{
-    Action, AddedPackage, ChangeReport, HistoryEntry, Outcome, PackageRef, PlanReport, Progress,
-    Request, RunningChange, StatusReport, StoredPackage, WhyReport,
+    Action, AddedPackage, ChangeRecord, ChangeReport, HistoryEntry, HistoryFilter, Outcome,
+    PackageRef, PlanReport, Progress, Request, RunningChange, StatusReport, StoredPackage,
+    WhyReport,
 };
 use model::{ChangeId, Generation, PackageId};
 use resolve::deps::Shelf;
@@ -169,9 +170,14 @@ impl Handle {
         self.ask(|reply| Message::Why { what, reply }).await
     }
 
-    /// Changes, newest first.
-    pub async fn history(&self, limit: u32) -> Result<Vec<HistoryEntry>, Error> {
-        self.ask(|reply| Message::History { limit, reply }).await
+    /// Changes that are meant, newest first.
+    pub async fn history(&self, filter: HistoryFilter) -> Result<Vec<HistoryEntry>, Error> {
+        self.ask(|reply| Message::History { filter, reply }).await
+    }
+
+    /// All that is known of one change.
+    pub async fn change(&self, change: ChangeId) -> Result<ChangeRecord, Error> {
+        self.ask(|reply| Message::Change { change, reply }).await
     }
 
     /// What is told while something goes on.
@@ -322,9 +328,10 @@ impl Engine {
             }
             Message::Status { reply } => answer(reply, self.status().await),
             Message::Why { what, reply } => answer(reply, self.why(&what)),
-            Message::History { limit, reply } => {
-                answer(reply, self.db.history(limit).map_err(Error::from));
+            Message::History { filter, reply } => {
+                answer(reply, self.db.history(&filter).map_err(Error::from));
             }
+            Message::Change { change, reply } => answer(reply, self.record(change)),
             Message::Sysmgrd(seen) => self.sysmgrd(seen),
             Message::Booted(booted) => self.booted(booted).await,
         }

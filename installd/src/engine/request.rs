@@ -2,10 +2,10 @@
 
 use std::fs::File;
 
-use model::PackageId;
+use model::{ChangeId, PackageId};
 use model::change::{
-    AddedPackage, ChangeReport, HistoryEntry, PackageRef, PlanReport, Request, StatusReport,
-    StoredPackage, WhyReport,
+    AddedPackage, ChangeRecord, ChangeReport, HistoryEntry, HistoryFilter, PackageRef, PlanReport,
+    Request, StatusReport, StoredPackage, WhyReport,
 };
 use tokio::sync::oneshot;
 
@@ -69,8 +69,12 @@ pub(super) enum Message {
         reply: Reply<WhyReport>,
     },
     History {
-        limit: u32,
+        filter: HistoryFilter,
         reply: Reply<Vec<HistoryEntry>>,
+    },
+    Change {
+        change: ChangeId,
+        reply: Reply<ChangeRecord>,
     },
     /// An `add` has ended.
     Added {

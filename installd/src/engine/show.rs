@@ -1,6 +1,7 @@
 //! The node as it is told: `list` and `status`.
 
-use model::change::{GenerationStatus, StatusReport, StoreStatus, StoredPackage};
+use model::ChangeId;
+use model::change::{ChangeRecord, GenerationStatus, StatusReport, StoreStatus, StoredPackage};
 
 use super::Engine;
 use super::observe::is_alive;
@@ -22,6 +23,14 @@ impl Engine {
             .collect();
         list.sort_by(|one, two| one.id.cmp(&two.id));
         Ok(list)
+    }
+
+    pub(super) fn record(&self, change: ChangeId) -> Result<ChangeRecord, Error> {
+        self.db.record(change)?.ok_or_else(|| {
+            Error::Invalid(format!(
+                "there is no change {change}: pkgtool history lists those that there are"
+            ))
+        })
     }
 
     pub(super) async fn status(&mut self) -> Result<StatusReport, Error> {

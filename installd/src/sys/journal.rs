@@ -1,7 +1,7 @@
 //! Changes as the database has them: the intent of each step before its act, votes, the end.
 //! What has ended is the history.
 
-use model::change::{ChangeReport, HistoryEntry, PlanReport, Request, SetChange};
+use model::change::{ChangeReport, PlanReport, Request};
 use model::transition::{Transition, Votes};
 use model::{ChangeId, Generation};
 use rusqlite::{OptionalExtension, params};
@@ -99,7 +99,7 @@ fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
-fn document<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+pub(super) fn document<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| {
         Error::Damaged(format!(
             "the node's database holds a document that cannot be read: {error}"
@@ -243,20 +243,6 @@ impl Db {
         Ok(steps)
     }
 
-    /// Changes, newest first.
-    pub fn history(&self, limit: u32) -> Result<Vec<HistoryEntry>, Error> {
-        let doing = "read the history";
-        let sql = "SELECT id, requester, began, ended, request, before, after, origin, report \
-                   FROM changes ORDER BY id DESC LIMIT ?1";
-        let mut statement = self.connection.prepare(sql).map_err(failed(doing))?;
-        let mut rows = statement.query([limit]).map_err(failed(doing))?;
-        let mut entries = Vec::new();
-        while let Some(row) = rows.next().map_err(failed(doing))? {
-            entries.push(entry(row)?);
-        }
-        Ok(entries)
-    }
-
     /// Objects that hold what stood below `/etc` before changes to `oldest` and later generations.
     pub fn config_objects(&self, oldest: Generation) -> Result<Vec<Key>, Error> {
         let doing = "tell which configuration is kept";
@@ -286,30 +272,9 @@ impl Db {
     }
 }
 
-fn entry(row: &rusqlite::Row<'_>) -> Result<HistoryEntry, Error> {
-    let failed = failed("read the history");
-    let text = |at: usize| row.get::<_, String>(at).map_err(&failed);
-    let number = |at: usize| row.get::<_, i64>(at).map_err(&failed);
-    let ended: Option<i64> = row.get(3).map_err(&failed)?;
-    let report: Option<String> = row.get(8).map_err(&failed)?;
-    Ok(HistoryEntry {
-        change: ChangeId(uint(number(0)?)),
-        by: text(1)?,
-        began: Time(number(2)?).rfc3339(),
-        ended: ended.map(|millis| Time(millis).rfc3339()),
-        request: document(&text(4)?)?,
-        set: SetChange {
-            before: document(&text(5)?)?,
-            after: document(&text(6)?)?,
-        },
-        from: Generation(uint(number(7)?)),
-        report: report.as_deref().map(document).transpose()?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use model::change::Outcome;
+    use model::change::{HistoryFilter, Outcome};
 
     use super::*;
 
@@ -349,7 +314,7 @@ mod tests {
         let report = ChangeReport::new(id, Outcome::Done, Generation(2));
         db.end_change(&report).unwrap();
         assert!(db.unfinished().unwrap().is_empty());
-        let history = db.history(10).unwrap();
+        let history = db.history(&HistoryFilter::default()).unwrap();
         assert_eq!(history[0].report.as_ref(), Some(&report));
         assert!(history[0].request.force);
         assert!(history[0].ended.is_some());

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config_files;
 pub mod db;
 pub mod generation;
+pub mod history;
 pub mod incoming;
 pub mod journal;
 pub mod loader;
