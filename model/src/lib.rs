@@ -22,6 +22,7 @@ pub mod report;
 pub mod requirement;
 pub mod span;
 pub mod transition;
+pub mod trust;
 pub mod version;
 
 pub use digest::{Digest, Signature};
