@@ -23,6 +23,8 @@ pub struct Config {
     pub machine_root: PathBuf,
     /// How many generations stay on the disk, the running one among them; at least 1.
     pub keep_generations: usize,
+    /// Memory that a trial may take.
+    pub trial_max: Size,
     /// What the node is.
     pub node: Node,
     /// How long processes may take to answer.
@@ -39,6 +41,7 @@ impl Default for Config {
             bus: "system".to_owned(),
             machine_root: "/".into(),
             keep_generations: 5,
+            trial_max: Size(256 << 20),
             node: Node::default(),
             timeouts: Timeouts::default(),
             boot_id_file: "/proc/sys/kernel/random/boot_id".into(),
@@ -75,6 +78,47 @@ impl Default for Node {
     }
 }
 
+/// A number of bytes: `64M`, `1G` or a plain number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct Size(u64);
+
+impl Size {
+    /// How many.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(u64),
+    Text(String),
+}
+
+impl TryFrom<Written> for Size {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let text = match written {
+            Written::Number(bytes) => return Ok(Self(bytes)),
+            Written::Text(text) => text,
+        };
+        let wrong = || format!("{text:?} is not a size: write 64M, 1G or a number of bytes");
+        let digits = text.trim_end_matches(|one: char| !one.is_ascii_digit());
+        let shift = match &text[digits.len()..] {
+            "" => 0,
+            "K" => 10,
+            "M" => 20,
+            "G" => 30,
+            _ => return Err(wrong()),
+        };
+        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        number.checked_mul(1 << shift).map(Self).ok_or_else(wrong)
+    }
+}
+
 /// Limits on the answers of processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -85,6 +129,8 @@ pub struct Timeouts {
     pub prepare: Span,
     /// Until sysmgrd, where it is away, must be back.
     pub sysmgrd: Span,
+    /// For which started processes must stay up before a change is done.
+    pub settling: Span,
 }
 
 impl Default for Timeouts {
@@ -93,6 +139,7 @@ impl Default for Timeouts {
             ask: Span::seconds(5),
             prepare: Span::seconds(30),
             sysmgrd: Span::seconds(30),
+            settling: Span::seconds(10),
         }
     }
 }
@@ -193,16 +240,18 @@ mod tests {
     #[test]
     fn what_is_said_is_taken_and_what_is_unknown_is_refused() {
         let config = parse(
-            "state-dir = '/s'\nkeep-generations = 2\n[node]\ntype = 'router'\n[timeouts]\nask = '1s'\n",
+            "state-dir = '/s'\nkeep-generations = 2\ntrial-max = '64M'\n[node]\ntype = 'router'\n[timeouts]\nask = '1s'\n",
         )
         .unwrap();
         assert_eq!(config.state_dir, Path::new("/s"));
         assert_eq!(config.node.node_type.as_deref(), Some("router"));
+        assert_eq!(config.trial_max.bytes(), 64 << 20);
         assert_eq!(config.timeouts.ask, Span::seconds(1));
         for bad in [
             "stat-dir = '/s'",
             "state-dir = 's'",
             "keep-generations = 0",
+            "trial-max = '1T'",
             "[node]\nkind = 1",
         ] {
             assert!(parse(bad).is_err(), "{bad}");

@@ -138,6 +138,7 @@ impl Changeover {
                 .collect(),
             kept,
             automatic: self.automatic(),
+            trial: false,
         };
         let setups = self.setups();
         blocking(move || {

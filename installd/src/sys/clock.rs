@@ -1,7 +1,7 @@
 //! The time of day and the boot that it is in.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Doing, Error};
 
@@ -27,6 +27,22 @@ impl Time {
     pub fn rfc3339(self) -> String {
         let time = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
         format!("{time:.3}")
+    }
+}
+
+/// Measures how long something takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// From now on.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Microseconds until now.
+    pub fn micros(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 

@@ -49,6 +49,12 @@ CREATE TABLE journal (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Generations that are trials, and those that retention leaves alone.
+const TRIALS_AND_PINS: &str = "
+ALTER TABLE generations ADD COLUMN trial INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE generations ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+";
+
 /// The node's database.
 #[derive(Debug)]
 pub struct Db {
@@ -79,6 +85,8 @@ pub struct GenerationRow {
     pub kept: BTreeMap<PackagePath, (Digest, Key)>,
     /// Packages that came as dependencies.
     pub automatic: BTreeSet<PackageName>,
+    /// Whether it is a trial: its tree is in memory, and the next boot forgets it.
+    pub trial: bool,
 }
 
 /// Names the failed operation.
@@ -108,7 +116,7 @@ impl Db {
             Ok(connection)
         };
         let mut connection = open().map_err(failed("be opened"))?;
-        let migrations = Migrations::new(vec![M::up(SCHEMA)]);
+        let migrations = Migrations::new(vec![M::up(SCHEMA), M::up(TRIALS_AND_PINS)]);
         migrations
             .to_latest(&mut connection)
             .map_err(Error::Migration)?;
@@ -225,8 +233,9 @@ impl Db {
         let number = int(row.number.0);
         self.together("record a generation", |tx| {
             tx.execute("DELETE FROM generations WHERE number = ?1", [number])?;
-            let sql = "INSERT INTO generations VALUES (?1, ?2, 1, ?3)";
-            tx.execute(sql, params![number, created.0, automatic])?;
+            let sql = "INSERT INTO generations (number, created, complete, automatic, trial) \
+                       VALUES (?1, ?2, 1, ?3, ?4)";
+            tx.execute(sql, params![number, created.0, automatic, row.trial])?;
             for (place, id) in (0_i64..).zip(&row.list) {
                 let sql = "INSERT INTO members VALUES (?1, ?2, ?3)";
                 tx.execute(sql, params![number, place, id.to_string()])?;
@@ -269,16 +278,16 @@ impl Db {
             return Ok(GenerationRow::default());
         }
         let doing = "read a generation";
-        let automatic: Option<String> = self
+        let found: Option<(String, bool)> = self
             .connection
             .query_row(
-                "SELECT automatic FROM generations WHERE number = ?1",
+                "SELECT automatic, trial FROM generations WHERE number = ?1",
                 [int(number.0)],
-                |row| row.get(0),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .optional()
             .map_err(failed(doing))?;
-        let automatic = automatic.ok_or_else(|| {
+        let (automatic, trial) = found.ok_or_else(|| {
             Error::Damaged(format!("generation {number} is not in the node's database"))
         })?;
         let automatic = automatic
@@ -291,6 +300,7 @@ impl Db {
             list,
             kept: self.kept(number)?,
             automatic,
+            trial,
         })
     }
 
@@ -373,8 +383,38 @@ impl Db {
                     tx.execute(sql, params![name.as_str(), depth, id.to_string()])?;
                 }
             }
+            let number = int(generation.0);
+            tx.execute("UPDATE generations SET trial = 0 WHERE number = ?1", [number])?;
             let sql = "INSERT OR REPLACE INTO committed VALUES (1, ?1)";
-            tx.execute(sql, [int(generation.0)]).map(drop)
+            tx.execute(sql, [number]).map(drop)
+        })
+    }
+
+    /// Generations that are trials, oldest first.
+    pub fn trials(&self) -> Result<Vec<Generation>, Error> {
+        self.numbers("SELECT number FROM generations WHERE trial = 1 ORDER BY number")
+    }
+
+    /// Generations that retention leaves alone.
+    pub fn pinned(&self) -> Result<BTreeSet<Generation>, Error> {
+        let all = self.numbers("SELECT number FROM generations WHERE pinned = 1");
+        Ok(all?.into_iter().collect())
+    }
+
+    fn numbers(&self, sql: &str) -> Result<Vec<Generation>, Error> {
+        let doing = "list the generations";
+        let mut statement = self.connection.prepare(sql).map_err(failed(doing))?;
+        let rows = statement
+            .query_map([], |row| Ok(Generation(uint(row.get(0)?))))
+            .map_err(failed(doing))?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed(doing))
+    }
+
+    /// Keeps a generation until it is unpinned, or no longer. Answers whether that was news.
+    pub fn pin(&mut self, number: Generation, pinned: bool) -> Result<bool, Error> {
+        self.durably("pin a generation", |tx| {
+            let sql = "UPDATE generations SET pinned = ?2 WHERE number = ?1 AND pinned != ?2";
+            Ok(tx.execute(sql, params![int(number.0), pinned])? > 0)
         })
     }
 
@@ -430,6 +470,7 @@ mod tests {
             list: vec![id("b_1_00000000"), id("a_1_00000000")],
             kept: [("/usr/x".parse().unwrap(), (Digest::of(b"x"), key))].into(),
             automatic: ["a".parse().unwrap()].into(),
+            trial: false,
         };
         db.insert_generation(&row, Time(7)).unwrap();
         assert_eq!(db.generation(Generation(1)).unwrap(), row);

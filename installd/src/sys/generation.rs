@@ -145,9 +145,29 @@ impl Generations {
 
     /// Device and inode of the file at `path` in a generation, as maps show them.
     pub fn inode(&self, generation: Generation, path: &PackagePath) -> Option<(u64, u64)> {
-        let stat = sys::lstat(self.tree(generation).join(path.relative())).ok()?;
-        Some((stat.st_dev, stat.st_ino))
+        inode(&self.tree(generation), path)
     }
+}
+
+/// Device and inode of the file at `path` in the tree at `root`.
+pub fn inode(root: &Path, path: &PackagePath) -> Option<(u64, u64)> {
+    let stat = sys::lstat(root.join(path.relative())).ok()?;
+    Some((stat.st_dev, stat.st_ino))
+}
+
+/// Fills the directory `root` with these entries, sorted by path and unique, as a tree.
+pub(super) fn fill(
+    root: &Path,
+    entries: &[Entry],
+    objects: &Objects,
+    accounts: &Accounts,
+) -> Result<(), Error> {
+    let builder = Builder {
+        root: root.to_owned(),
+        objects,
+        accounts,
+    };
+    builder.fill(entries)
 }
 
 struct Builder<'a> {
@@ -229,8 +249,9 @@ impl Builder<'_> {
             .unwrap_or_else(|| self.objects.path(key));
         match sys::linkat(sys::CWD, &from, sys::CWD, &to, AtFlags::empty()) {
             Ok(()) => Ok(()),
-            // ext4 takes 65,000 links to an inode; the next ones go to a second copy of it.
-            Err(Errno::MLINK) => {
+            // ext4 takes 65,000 links to an inode; the next ones go to a second copy of it. A trial
+            // stands on another file system, and has each object once.
+            Err(Errno::MLINK | Errno::XDEV) => {
                 let what = || format!("make a second copy of {path}'s object");
                 fs_err::copy(&from, &to).doing(what)?;
                 self.objects.dress_copy(&to, spec, self.accounts)?;

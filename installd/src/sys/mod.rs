@@ -8,12 +8,14 @@ pub mod generation;
 pub mod history;
 pub mod incoming;
 pub mod journal;
+pub mod layer;
 pub mod loader;
 pub mod objects;
 pub mod packages;
 pub mod rooted;
 pub mod setup;
 pub mod sysmgr;
+pub mod trial;
 
 use std::io;
 

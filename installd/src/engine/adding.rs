@@ -1,0 +1,84 @@
+//! Packages that come into the store: by a call, or dropped into `incoming`.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::change::{AddedPackage, Progress};
+
+use super::request::{Error, Message, Reply};
+use super::{Context, Engine, Handle, answer};
+use crate::sys::db::Db;
+use crate::sys::{self, packages};
+
+impl Engine {
+    /// Starts the next `add`, where none is going on.
+    pub(super) fn next_add(&mut self) {
+        if self.adding {
+            return;
+        }
+        let Some((envelope, reply)) = self.adds.pop_front() else {
+            return;
+        };
+        self.adding = true;
+        let context = self.context.clone();
+        tokio::task::spawn_blocking(move || {
+            let added = add(&context, envelope).map_err(Error::from);
+            if let Some(mailbox) = context.mailbox.upgrade() {
+                drop(mailbox.blocking_send(Message::Added { added, reply }));
+            }
+        });
+    }
+
+    pub(super) fn added(&mut self, added: Result<Vec<AddedPackage>, Error>, reply: Reply<Vec<AddedPackage>>) {
+        self.adding = false;
+        let shelved = added.and_then(|added| {
+            let shelf = Arc::make_mut(&mut self.shelf);
+            for one in added.iter().filter(|one| one.new) {
+                let manifest = packages::manifest(&self.context.objects, &one.id)?;
+                shelf.put(resolve::Package::new(one.id.clone(), Arc::new(manifest)));
+            }
+            Ok(added)
+        });
+        answer(reply, shelved);
+        self.next_add();
+    }
+}
+
+fn add(context: &Context, envelope: File) -> Result<Vec<AddedPackage>, sys::Error> {
+    let mut db = Db::open(&context.database())?;
+    let accounts = sys::setup::accounts::Accounts::read(&context.machine)?;
+    let mut shown = std::time::Instant::now();
+    let mut told = |done, total| {
+        // A signal for each object would cost more than the object.
+        if done == total || shown.elapsed() > Duration::from_millis(100) {
+            shown = std::time::Instant::now();
+            let what = "writing objects".to_owned();
+            let progress = Progress {
+                phase: "add".to_owned(),
+                what,
+                count: Some((done, total)),
+            };
+            drop(context.told.send(progress));
+        }
+    };
+    packages::add(&context.objects, &mut db, accounts, envelope, &mut told)
+}
+
+/// Adds whatever is dropped into the directory `incoming`, one file after the other.
+pub async fn incoming(mut incoming: sys::incoming::Incoming, engine: Handle) {
+    while let Some((path, file)) = incoming.next().await {
+        let added = engine.add(file).await;
+        let refused = added
+            .as_ref()
+            .err()
+            .map(|error| model::report::Chain(error).to_string());
+        match &refused {
+            None => tracing::info!("added {}", path.display()),
+            Some(reason) => tracing::warn!("refused {}: {reason}", path.display()),
+        }
+        if let Err(error) = incoming.settle(&path, refused.as_deref()) {
+            tracing::warn!(error = %model::report::Chain(&error), "incoming");
+        }
+    }
+}
