@@ -165,9 +165,13 @@ pub struct StateAct {
     /// Where they are copied to, before anything else; a copy that is there already stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<PathBuf>,
-    /// The copy that is put back; nothing is copied then.
+    /// The copy that is put back then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<PathBuf>,
+    /// The copy that is put back where it is there: that of a change which is taken back, and which
+    /// may have ended before it touched the state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take_back: Option<PathBuf>,
     /// The program that rewrites them, run as the process's user; empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: CommandLine,

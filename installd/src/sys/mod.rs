@@ -14,7 +14,9 @@ pub mod objects;
 pub mod packages;
 pub mod rooted;
 pub mod setup;
+pub mod snapshots;
 pub mod sysmgr;
+pub mod trust;
 pub mod trial;
 
 use std::io;

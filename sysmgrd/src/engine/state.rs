@@ -15,10 +15,12 @@ use crate::sys::cgroup::Group;
 use crate::sys::launch::{Order, identity};
 use crate::sys::logs::Log;
 use crate::sys::spawn::Spawned;
-use crate::sys::state_data;
+use crate::sys::{reap, state_data};
 
 /// Lines of a failed program that are quoted.
 const QUOTED: usize = 5;
+/// The kernel lets go of a group's last member a moment after it has ended.
+const LET_GO: Duration = Duration::from_millis(1);
 
 impl Engine {
     /// Begins what is to be done to the state of `name` before it starts; `false`: nothing is.
@@ -72,12 +74,15 @@ impl Work {
     async fn carry_out(self) -> Result<(), String> {
         let (tools, spec, act) = (self.tools.clone(), Arc::clone(&self.spec), self.act.clone());
         let copies = move || {
-            let done = match (&act.restore, &act.snapshot) {
-                (Some(from), _) => state_data::restore(&tools.places, &spec, from),
-                (None, Some(to)) => state_data::snapshot(&tools.places, &spec, to),
-                (None, None) => Ok(()),
-            };
-            done.map_err(|error| Chain(&error).to_string())
+            let text = |error: state_data::StateError| Chain(&error).to_string();
+            if let Some(to) = &act.snapshot {
+                state_data::snapshot(&tools.places, &spec, to).map_err(text)?;
+            }
+            let made = act.take_back.iter().filter(|copy| copy.exists());
+            for from in act.restore.iter().chain(made) {
+                state_data::restore(&tools.places, &spec, from).map_err(text)?;
+            }
+            Ok(())
         };
         blocking(copies).await?;
         if self.act.command.is_empty() {
@@ -97,8 +102,13 @@ impl Work {
         let spawned = blocking(move || self.launch(&writer)).await?;
         let exit = children.exit_of(spawned.pid, spawned.pidfd);
         let exit = tokio::time::timeout(limit, exit).await;
-        // Whatever it left behind must not write while the process runs.
-        group.kill(None);
+        // Whatever it left behind must not write while the process runs. The group goes with it:
+        // the kernel kills whoever is started in one that was ever killed.
+        while !group.remove() {
+            group.kill(None);
+            reap::emptied(&group, None).await;
+            tokio::time::sleep(LET_GO).await;
+        }
         log.flush().await;
         let quoted = log.last(QUOTED).join("\n");
         log.remove();
