@@ -85,7 +85,7 @@ mod steered {
         /// What happens at the point `when` `act`.
         fn at(&mut self, order: &str, when: &str, act: &str) -> Act {
             if order != self.order {
-                self.order = order.to_owned();
+                order.clone_into(&mut self.order);
                 self.passes = 0;
             }
             let mut words = order.trim_end().split('\t');
@@ -131,10 +131,9 @@ mod steered {
         // No file, no order.
         let order = fs_err::read_to_string(&orders.file).unwrap_or_default();
         match orders.at(&order, when, act) {
-            Act::Nothing => Ok(()),
             Act::List => orders.list(when, act),
             Act::Fail(errno) if when == "before" => Err(io::Error::from_raw_os_error(errno)),
-            Act::Fail(_) => Ok(()),
+            Act::Nothing | Act::Fail(_) => Ok(()),
             Act::Abort => {
                 // First, or the next daemon would end here too.
                 fs_err::remove_file(&orders.file)?;
