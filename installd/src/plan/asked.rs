@@ -1,12 +1,13 @@
 //! Packages that a change concerns though it reaches none of their files: those that require a
-//! changed package, directly or not, and those that consume an API of a changed file.
+//! changed package or a library of it, directly or not, what an upgrade package applies to, and
+//! those that consume an API of a changed file.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 
 use model::PackageName;
 use model::manifest::Node;
-use resolve::Package;
+use resolve::{Package, order};
 use rustc_hash::FxHashMap;
 
 use super::How;
@@ -26,6 +27,10 @@ enum Because {
     Chain(Vec<String>),
     /// It requires a package that is asked itself.
     Requires(PackageName),
+    /// It requires this library of a package that is asked itself.
+    Library(PackageName, String),
+    /// This package, which comes or goes, is an upgrade of it.
+    UpgradedBy(PackageName),
 }
 
 impl Asked {
@@ -70,6 +75,14 @@ impl Asked {
                     backwards.push(format!("{at} requires {other}"));
                     at = other;
                 }
+                Because::Library(other, soname) => {
+                    backwards.push(format!("{at} requires {soname} of {other}"));
+                    at = other;
+                }
+                Because::UpgradedBy(other) => {
+                    backwards.push(format!("{other} is an upgrade of {at}"));
+                    at = other;
+                }
             }
         }
         backwards.reverse();
@@ -106,6 +119,29 @@ impl Search<'_> {
                 .any(|need| manifest.answers(need))
             {
                 self.reach(at, Because::Requires(manifest.name.clone()));
+            }
+        }
+        self.users_of_libraries(changed);
+        if let Some(need) = &manifest.upgrades {
+            for one in need.alternatives() {
+                let base = self.index.position.get(&one.name).copied();
+                let base = base.filter(|&at| {
+                    order::upgrades(manifest, &self.index.order[at as usize].manifest)
+                });
+                if let Some(at) = base {
+                    self.reach(at, Because::UpgradedBy(manifest.name.clone()));
+                }
+            }
+        }
+    }
+
+    fn users_of_libraries(&mut self, package: &Package) {
+        let index = self.index;
+        for library in &package.manifest.provides_libraries {
+            let users = index.asks.library_users.get(&library.soname);
+            for &at in users.into_iter().flatten() {
+                let soname = library.soname.clone();
+                self.reach(at, Because::Library(package.id.name.clone(), soname));
             }
         }
     }
@@ -146,6 +182,8 @@ impl Search<'_> {
             for &user in &self.index.dependents[at as usize] {
                 self.reach(user, Because::Requires(name.clone()));
             }
+            let package = self.index.order[at as usize].clone();
+            self.users_of_libraries(&package);
         }
     }
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Digest, Generation, PackageId};
 
+use super::world::{KeptGeneration, World};
+
 /// What the store holds and who needs it.
 #[derive(Debug, Clone, Default)]
 pub struct Holdings {
@@ -19,6 +21,8 @@ pub struct Holdings {
     pub inhabited: BTreeSet<Generation>,
     /// Generations that a running change needs.
     pub held: BTreeSet<Generation>,
+    /// Generations that are kept whatever their number.
+    pub pinned: BTreeSet<Generation>,
 }
 
 /// What a generation is made of.
@@ -39,10 +43,10 @@ pub struct Garbage {
     pub packages: Vec<PackageId>,
 }
 
-/// What may go when the last `keep` generations are kept to go back to.
+/// What may go when the last `keep` generations, and those that are pinned, are kept to go back to.
 ///
-/// Invariant: the active generation, the committed one, those in which a process lives and those
-/// that a change needs are never collected, nor a package that one of the kept is made of. A
+/// Invariant: the active generation, the committed one, those in which a process lives, those that
+/// are pinned and those that a change needs are never collected, nor a package that one of the kept is made of. A
 /// package that was never active stays: it was added to be used. So does one that is younger than
 /// the oldest kept generation of its name.
 pub fn collect(holdings: &Holdings, keep: usize) -> Garbage {
@@ -51,14 +55,9 @@ pub fn collect(holdings: &Holdings, keep: usize) -> Garbage {
             || *generation == holdings.committed
             || holdings.inhabited.contains(generation)
             || holdings.held.contains(generation)
+            || holdings.pinned.contains(generation)
     };
-    let recent: BTreeSet<Generation> = holdings
-        .generations
-        .keys()
-        .rev()
-        .take(keep)
-        .copied()
-        .collect();
+    let recent = recent(holdings.generations.keys(), &holdings.pinned, keep);
     let (kept, gone): (Vec<Generation>, Vec<Generation>) = (holdings.generations.keys())
         .copied()
         .partition(|generation| needed(generation) || recent.contains(generation));
@@ -77,6 +76,36 @@ pub fn collect(holdings: &Holdings, keep: usize) -> Garbage {
         packages: packages.cloned().collect(),
         generations: gone,
     }
+}
+
+/// The last `keep` of those that are not pinned.
+fn recent<'a>(
+    all: impl DoubleEndedIterator<Item = &'a Generation>,
+    pinned: &BTreeSet<Generation>,
+    keep: usize,
+) -> BTreeSet<Generation> {
+    let free = all.rev().filter(|one| !pinned.contains(one));
+    free.take(keep).copied().collect()
+}
+
+/// The generations that go when one more is made, unless a process lives in them.
+pub(super) fn pushed_out(world: &World) -> Vec<Generation> {
+    let next = Generation(world.generations.keys().last().map_or(0, |last| last.0) + 1);
+    let all = world.generations.keys().chain([&next]);
+    let recent = recent(all, &world.pinned, world.keep);
+    let stays = |one: &&Generation| recent.contains(one) || world.pinned.contains(one);
+    let gone = world.generations.keys().filter(|one| !stays(one));
+    gone.copied().collect()
+}
+
+/// The generations that could no longer be gone back to without these packages.
+pub fn unreachable_without(
+    packages: &BTreeSet<PackageId>,
+    generations: &BTreeMap<Generation, KeptGeneration>,
+) -> Vec<Generation> {
+    let needs = |kept: &KeptGeneration| kept.list.iter().any(|id| packages.contains(id));
+    let all = generations.iter().filter(|(_, kept)| needs(kept));
+    all.map(|(generation, _)| *generation).collect()
 }
 
 /// The objects that stay when `garbage` is gone; every other object in the store may go.

@@ -18,7 +18,8 @@ pub(super) struct Difference<'a> {
     pub(super) how: How,
     pub(super) old: Option<(&'a Package, &'a FileEntry)>,
     pub(super) new: Option<(&'a Package, &'a FileEntry)>,
-    /// The object that runs and stays, where the new entry's is only rebuilt.
+    /// The object in the place of the new entry's own: one that runs and stays, where that is only
+    /// rebuilt, or one that the generation gone back to had.
     pub(super) keeps: Option<Digest>,
 }
 
@@ -84,13 +85,14 @@ impl<'a> NewTree<'a> {
             (Some((_, package, entry)), _) => Some((package, entry)),
             (None, None) => None,
         };
+        let had = set.kept.get(path).copied();
         let (how, keeps) = match (old, new) {
             (None, None) => return,
-            (None, Some(_)) => (How::Added, None),
+            (None, Some(_)) => (How::Added, had),
             (Some(_), None) => (How::Removed, None),
-            (Some((_, old)), Some((_, new))) => match compare(self.index, old, new) {
+            (Some((_, old)), Some((_, new))) => match compare(self.index, old, new, had) {
                 Compared::Same => return,
-                Compared::Changed => (How::Changed, None),
+                Compared::Changed => (How::Changed, had),
                 Compared::Rebuilt(object) => (How::Rebuilt, Some(object)),
             },
         };
@@ -208,7 +210,8 @@ enum Compared {
     Rebuilt(Digest),
 }
 
-fn compare(index: &ActiveIndex, old: &FileEntry, new: &FileEntry) -> Compared {
+/// `had` is the object that the generation gone back to had in the place of the new entry's own.
+fn compare(index: &ActiveIndex, old: &FileEntry, new: &FileEntry, had: Option<Digest>) -> Compared {
     if !same_rights(old, new) {
         return Compared::Changed;
     }
@@ -222,7 +225,7 @@ fn compare(index: &ActiveIndex, old: &FileEntry, new: &FileEntry) -> Compared {
                 .unwrap_or(before.digest);
             if !same_substance(before, after) {
                 Compared::Changed
-            } else if runs == after.digest {
+            } else if runs == had.unwrap_or(after.digest) {
                 Compared::Same
             } else {
                 Compared::Rebuilt(runs)

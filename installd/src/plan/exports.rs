@@ -11,7 +11,7 @@ use rustc_hash::FxHashSet;
 
 use super::diff::NewTree;
 use super::graph::Builder;
-use super::index::Exported;
+use super::index::{Exported, NewDeclarations};
 use super::program::ProgramOf;
 use super::set::NewSet;
 
@@ -46,7 +46,8 @@ impl NewExports {
                 .get(name)
                 .filter(|_| !names.contains(name))
             {
-                let program = ProgramOf::new(builder).find(&old.spec);
+                let declared = NewDeclarations::new(&tree.index.declared, set);
+                let program = ProgramOf::new(builder, &declared).find(&old.spec);
                 exports.check(&old.spec, program.lacks.as_ref());
                 exports.differ.insert(
                     name.clone(),
@@ -67,6 +68,7 @@ impl NewExports {
         builder: &mut Builder<'a, NewTree<'a>>,
         names: &FxHashSet<&ProcessName>,
     ) {
+        let declared = NewDeclarations::new(&tree.index.declared, set);
         for package in &set.order {
             for spec in package
                 .manifest
@@ -80,7 +82,7 @@ impl NewExports {
                         .extend(first.and_then(|first| twice(first, package, spec)));
                     continue;
                 }
-                let mut programs = ProgramOf::new(builder);
+                let mut programs = ProgramOf::new(builder, &declared);
                 let program = programs.find(spec);
                 self.check(spec, program.lacks.as_ref());
                 self.check(spec, programs.preparations_lack(spec).as_ref());

@@ -157,6 +157,15 @@ impl<'a, V: View> Builder<'a, V> {
         id
     }
 
+    /// The path of a node.
+    pub(super) fn path(&self, id: NodeId) -> String {
+        let node = match self.before.and_then(|before| before.nodes.get(id as usize)) {
+            Some(node) => Some(node),
+            None => self.graph.nodes.get((id - self.base) as usize),
+        };
+        node.map_or_else(String::new, |node| node.path.to_string())
+    }
+
     pub(super) fn context(&mut self, context: Context) -> u32 {
         if let Some(known) = self.context_numbers.get(&context) {
             return *known;

@@ -11,10 +11,10 @@ use rustc_hash::FxHashMap;
 use super::asked::Asked;
 use super::diff::{Difference, NewTree, is_equal};
 use super::exports::NewExports;
-use super::graph::facts;
+use super::graph::{NodeId, facts};
 use super::index::Exported;
 use super::mapped::Mapped;
-use super::program::Program;
+use super::program::{Opened, Program};
 use super::reach::{NewGraph, Reached, replacement};
 use super::{How, ProcessPlan, World};
 
@@ -145,10 +145,14 @@ impl Impact<'_> {
         reasons
             .direct
             .extend(self.program_chain(before, after, really.as_ref()));
-        for mut chain in self.library_chains(&before.program, really.as_ref()) {
-            chain.extend(run_by(&after.program, name));
+        for (root, mut chain) in self.library_chains(&before.program, really.as_ref()) {
+            match before.program.opening(root) {
+                Some(opened) => chain.extend(opened_by(&before.program, opened, name)),
+                None => chain.extend(run_by(&after.program, name)),
+            }
             reasons.libraries.push(chain);
         }
+        reasons.libraries.extend(self.opening_chain(before, after));
         if reasons.libraries.is_empty() && !gone.is_empty() {
             for path in mapped {
                 if let Some(word) = gone.get(path.as_str()) {
@@ -167,20 +171,51 @@ impl Impact<'_> {
     }
 
     /// What reaches the program through what it loads; its own change is told as direct.
-    fn library_chains(&self, program: &Program, mapped: Option<&Mapped<'_>>) -> Vec<Chain> {
+    fn library_chains(
+        &self,
+        program: &Program,
+        mapped: Option<&Mapped<'_>>,
+    ) -> Vec<(NodeId, Chain)> {
         let roots = program.roots.iter().enumerate();
         let reached = roots.filter(|(_, root)| self.reached.is_reached(**root));
-        let chains = reached.flat_map(|(at, root)| match mapped {
-            // What a script has left for another program is not loaded any more.
-            Some(mapped)
-                if at == 0 && has_left(program, program.files.len().saturating_sub(1), mapped) =>
-            {
-                Vec::new()
-            }
-            Some(mapped) => mapped.chains(self.reached, *root, self.graph),
-            None => self.reached.chains(*root, self.graph),
+        let chains = reached.flat_map(|(at, root)| {
+            let chains = match mapped {
+                // What a script has left for another program is not loaded any more.
+                Some(mapped)
+                    if at == 0
+                        && has_left(program, program.files.len().saturating_sub(1), mapped) =>
+                {
+                    Vec::new()
+                }
+                Some(mapped) => mapped.chains(self.reached, *root, self.graph),
+                None => self.reached.chains(*root, self.graph),
+            };
+            let tells = move |chain: &Chain| at > 0 || chain.len() > 1;
+            chains.into_iter().filter(tells).map(|chain| (*root, chain))
         });
-        chains.filter(|chain| chain.len() > 1).collect()
+        chains.collect()
+    }
+
+    /// A file that a script is declared to open comes, goes, or is another one.
+    fn opening_chain(&self, before: &Exported, after: &Exported) -> Option<Chain> {
+        let file = |one: &Opened| one.file.as_ref().map(|(file, _)| file.clone());
+        let all = after.program.opened.iter();
+        let pairs = all.filter_map(|new| {
+            let same = |old: &&Opened| (&old.script, &old.name) == (&new.script, &new.name);
+            Some((before.program.opened.iter().find(same)?, new))
+        });
+        let (old, new) = { pairs }.find(|(old, new)| file(old) != file(new))?;
+        let cause = match (file(old), file(new)) {
+            (None, Some(path)) => format!("{path} added"),
+            (Some(path), None) => format!("{path} removed"),
+            (Some(old), Some(path)) if self.program_differs(Some(&old), Some(&path)) => {
+                format!("{path} takes the place of {old}")
+            }
+            _ => return None,
+        };
+        let mut chain = vec![cause];
+        chain.extend(opened_by(&after.program, new, &after.spec.name));
+        Some(chain)
     }
 
     /// Why its own program is another one; the first file that differs says it.
@@ -345,6 +380,20 @@ fn run_by(program: &Program, name: &ProcessName) -> Chain {
     let mut steps: Chain = pairs
         .filter_map(|pair| Some(format!("{} runs {}", pair.get(1)?, pair.first()?)))
         .collect();
+    steps.push(format!("{name} runs {}", program.exec));
+    steps
+}
+
+/// The last steps of a chain: from what a script is declared to open to the process.
+fn opened_by(program: &Program, opened: &Opened, name: &ProcessName) -> Chain {
+    let before = program.files.iter().position(|one| *one == opened.script);
+    let scripts = program
+        .files
+        .get(..=before.unwrap_or(0))
+        .unwrap_or_default();
+    let mut steps = vec![opened.describe()];
+    let pairs = scripts.windows(2).rev();
+    steps.extend(pairs.filter_map(|pair| Some(format!("{} runs {}", pair.get(1)?, pair.first()?))));
     steps.push(format!("{name} runs {}", program.exec));
     steps
 }

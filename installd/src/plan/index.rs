@@ -1,6 +1,7 @@
 //! The active set, ready to be planned against: built once per generation.
 
 mod asks;
+mod declared;
 mod uses;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::graph::{Builder, Graph, facts};
 use super::program::{Program, ProgramOf};
 use asks::Asks;
+pub(super) use declared::{Declarations, NewDeclarations};
 
 /// What an index is built from.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +51,7 @@ pub struct ActiveIndex {
     pub(super) consumers: FxHashMap<String, Vec<u32>>,
     pub(super) asks: Asks,
     pub(super) tree: ActiveTree,
+    pub(super) declared: Declarations,
     pub(super) graph: Graph,
     pub(super) processes: BTreeMap<ProcessName, Exported>,
     /// By each path that is looked at for a process's program the processes, sorted.
@@ -138,6 +141,16 @@ impl View for ActiveTree {
 }
 
 impl ActiveIndex {
+    /// Every path with the package that brings it and what stands there; and, where an older build
+    /// of the file was kept, the bytes of that. In no order.
+    pub fn files(&self) -> Vec<(&Package, &FileEntry, Option<Digest>)> {
+        let kept = |entry: &FileEntry| self.active.kept.get(&entry.path).copied();
+        let files = self.tree.entries();
+        files
+            .map(|(package, entry)| (package, entry, kept(entry)))
+            .collect()
+    }
+
     /// Composes the tree and resolves every library need in it.
     pub fn build(active: Active) -> Self {
         let manifests: Vec<_> = active.list.iter().map(|one| &*one.manifest).collect();
@@ -167,7 +180,8 @@ impl ActiveIndex {
             .map(|(i, one)| (one.id.name.clone(), i))
             .collect();
         let tree = ActiveTree::compose(&order, &active.node);
-        let (graph, processes) = resolve_all(&tree, &order, &active.rules);
+        let declared = Declarations::of(&order);
+        let (graph, processes) = resolve_all(&tree, &order, &active.rules, &declared);
         let (requirers, consumers) = who_asks(&order, &active.node);
         Self {
             asks: Asks::of(&order, &arranged),
@@ -180,6 +194,7 @@ impl ActiveIndex {
             requirers,
             consumers,
             tree,
+            declared,
             graph,
             processes,
         }
@@ -224,6 +239,7 @@ fn resolve_all(
     tree: &ActiveTree,
     order: &[Package],
     rules: &Rules,
+    declared: &Declarations,
 ) -> (Graph, BTreeMap<ProcessName, Exported>) {
     let mut builder = Builder::new(tree, rules, None);
     let elf = tree.entries().filter_map(|(_, entry)| match &entry.node {
@@ -243,13 +259,13 @@ fn resolve_all(
                 .entry(spec.name.clone())
                 .or_insert_with(|| Exported {
                     package: package.id.name.clone(),
-                    program: ProgramOf::new(&mut builder).find(spec),
+                    program: ProgramOf::new(&mut builder, declared).find(spec),
                     spec: Arc::new(spec.clone()),
                 });
         }
     }
     builder.resolve();
-    let declared = order.iter().flat_map(|one| &one.manifest.dlopen);
+    let dlopen = order.iter().flat_map(|one| &one.manifest.dlopen);
     let leads_to_elf = |entry: &FileEntry| {
         matches!(entry.node, Node::Link { .. })
             && follow(tree, entry.path.as_str())
@@ -261,7 +277,7 @@ fn resolve_all(
         .filter(|entry| leads_to_elf(entry));
     paths.extend(links.map(|entry| entry.path.as_str()));
     paths.sort_unstable();
-    builder.open(declared, &paths);
+    builder.open(dlopen, &paths);
     (builder.finish(), processes)
 }
 
@@ -269,7 +285,11 @@ fn resolve_all(
 fn who_runs(processes: &BTreeMap<ProcessName, Exported>) -> FxHashMap<Box<str>, Vec<ProcessName>> {
     let mut run_by: FxHashMap<Box<str>, Vec<ProcessName>> = FxHashMap::default();
     for (name, Exported { program, .. }) in processes {
-        for path in program.files.iter().chain([&program.exec]) {
+        let opened = program.opened.iter().flat_map(|one| {
+            let file = one.file.iter().map(|(file, _)| file);
+            file.chain([&one.name])
+        });
+        for path in program.files.iter().chain([&program.exec]).chain(opened) {
             run_by
                 .entry(path.as_str().into())
                 .or_default()

@@ -15,6 +15,7 @@
 //! The index of the active set is kept between requests, so that a plan costs what differs and
 //! what that reaches, not what is installed.
 
+pub mod admission;
 mod asked;
 mod bringers;
 pub mod collect;
@@ -24,7 +25,9 @@ mod exports;
 mod graph;
 mod impact;
 mod index;
+mod limits;
 mod mapped;
+mod objections;
 mod order;
 mod program;
 mod reach;
@@ -33,6 +36,7 @@ mod state;
 mod swap;
 #[cfg(test)]
 mod tests;
+mod upgrades;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,9 +45,8 @@ use std::sync::Arc;
 use model::change::{FileChanges, PlanReport, Request, SetChange, Unmet, Verdict, Veto};
 use model::manifest::{FileEntry, Node};
 use model::process::ProcessSpec;
-use model::{Digest, PackageId, PackageName, PackagePath, ProcessName};
+use model::{Digest, Generation, PackageId, PackageName, PackagePath, ProcessName};
 use resolve::Package;
-use rustc_hash::FxHashSet;
 
 use asked::Asked;
 use diff::{Difference, NewTree};
@@ -176,6 +179,7 @@ pub fn plan(world: &World, request: &Request) -> Plan {
         after: names(index, &set),
     };
     describe_files(&tree, &mut report);
+    report.bytes = limits::bytes(&tree, request);
     discover_lacks(
         &Found {
             tree: &tree,
@@ -189,21 +193,36 @@ pub fn plan(world: &World, request: &Request) -> Plan {
         Ok(order) => report.order = order,
         Err(circle) => report.unmet.push(circle),
     }
+    let (unmet, bytes) = (&mut report.unmet, report.bytes);
+    unmet.extend(limits::unmet(world, &tree, request, bytes));
+    let state = state::steps(world, &processes, request, &mut report);
+    let objections = objections::of(world, &processes, &mut report);
+    if index.asks.has_upgrades
+        || set
+            .entering()
+            .any(|(_, one)| one.manifest.upgrades.is_some())
+    {
+        report.superseded = upgrades::superseded(&set.order);
+    }
     let changes: Vec<PathChange> = tree
         .differences
         .iter()
         .map(|one| change(&tree, one))
         .collect();
+    let is_empty = changes.is_empty() && set.list == index.active().list;
+    if !is_empty && !request.trial {
+        report.rollback_points_lost = lost(world, &processes);
+    }
     Plan {
         report,
         entering: set.entering().map(|(_, one)| one.clone()).collect(),
-        is_empty: changes.is_empty() && set.list == index.active().list,
+        is_empty,
         kept: kept(&tree),
         changes,
         processes,
-        automatic: BTreeSet::new(),
-        state: Vec::new(),
-        objections: Vec::new(),
+        automatic: set.automatic,
+        state,
+        objections,
         list: set.list,
         order: set.order,
         leaving: set.leaving,
@@ -235,7 +254,6 @@ fn new_graph<'a>(tree: &'a NewTree<'a>, set: &NewSet) -> (NewGraph<'a>, NewExpor
 }
 
 fn describe_files(tree: &NewTree<'_>, report: &mut PlanReport) {
-    let mut objects = FxHashSet::default();
     for one in &tree.differences {
         let path = || one.path.clone();
         let library = diff::concerns_library(tree, one);
@@ -243,13 +261,27 @@ fn describe_files(tree: &NewTree<'_>, report: &mut PlanReport) {
         if library {
             put(&mut report.libraries, one.how, path());
         }
-        if let (None, Some((_, entry))) = (one.keeps, one.new)
-            && let Node::File(file) = &entry.node
-            && objects.insert(file.digest)
+    }
+}
+
+/// Generations that go because of the change, but for those in which a process stays.
+fn lost(world: &World, processes: &[ProcessPlan]) -> Vec<Generation> {
+    let mut lost = collect::pushed_out(world);
+    let verdict = |name: &ProcessName| {
+        let found = processes.binary_search_by(|one| one.name.cmp(name));
+        found.ok().map(|at| processes[at].verdict)
+    };
+    for one in &world.running {
+        if lost.contains(&one.generation)
+            && matches!(
+                verdict(&one.name),
+                None | Some(Verdict::Ask | Verdict::None)
+            )
         {
-            report.bytes.store += file.size;
+            lost.retain(|generation| *generation != one.generation);
         }
     }
+    lost
 }
 
 fn put(changes: &mut FileChanges, how: How, path: PackagePath) {

@@ -6,7 +6,7 @@ use model::path::merged_usr;
 use model::process::ProcessSpec;
 use resolve::loader::{Context, View, follow};
 
-use super::graph::{Builder, NodeId, facts};
+use super::graph::{Builder, NodeId, Via, facts};
 
 /// A process's program in one tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,18 +15,54 @@ pub(super) struct Program {
     pub(super) exec: String,
     /// The files that are its program, the one that is run first: a script and its interpreter.
     pub(super) files: Vec<String>,
-    /// What the loader loads: the program or interpreter, then preloaded libraries.
+    /// What the loader loads: the program or interpreter, then preloaded libraries, then what its
+    /// scripts are declared to open.
     pub(super) roots: Vec<NodeId>,
+    /// What its scripts are declared to open (`[[dlopen]]`): a script is no node of the graph.
+    pub(super) opened: Vec<Opened>,
     /// Why it cannot run, with what to do.
     pub(super) lacks: Option<(String, String)>,
+}
+
+/// A file that a script is declared to open: a wrapper's daemon, a library of an extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Opened {
+    /// The script.
+    pub(super) script: String,
+    /// The path or name as it is declared.
+    pub(super) name: String,
+    /// The file that this leads to, and its node; absent: it is not there.
+    pub(super) file: Option<(String, NodeId)>,
+}
+
+impl Opened {
+    /// The link of a reason chain.
+    pub(super) fn describe(&self) -> String {
+        Via::Opens.describe(&self.script, &self.name)
+    }
+}
+
+impl Program {
+    /// The declared opening that led to this node.
+    pub(super) fn opening(&self, root: NodeId) -> Option<&Opened> {
+        let leads = |one: &&Opened| one.file.as_ref().is_some_and(|(_, node)| *node == root);
+        self.opened.iter().find(leads)
+    }
+}
+
+/// What the packages of a set declare that files open, asked by file.
+pub(super) trait Declared {
+    /// The names and paths that it is declared to open.
+    fn opened_by(&self, file: &str) -> Vec<String>;
 }
 
 /// Interpreters of interpreters, as many as the kernel follows.
 const MAX_INTERPRETERS: usize = 4;
 
 /// Finds programs in the tree of a graph.
-pub(super) struct ProgramOf<'b, 'a, V> {
+pub(super) struct ProgramOf<'b, 'a, V, D> {
     builder: &'b mut Builder<'a, V>,
+    declared: &'b D,
 }
 
 /// The absolute path of a command line's program, without systemd's prefixes.
@@ -40,9 +76,9 @@ fn split_prefix(word: &str) -> (&str, &str) {
     (word.strip_suffix(path).unwrap_or_default(), path)
 }
 
-impl<'b, 'a, V: View> ProgramOf<'b, 'a, V> {
-    pub(super) fn new(builder: &'b mut Builder<'a, V>) -> Self {
-        Self { builder }
+impl<'b, 'a, V: View, D: Declared> ProgramOf<'b, 'a, V, D> {
+    pub(super) fn new(builder: &'b mut Builder<'a, V>, declared: &'b D) -> Self {
+        Self { builder, declared }
     }
 
     pub(super) fn find(&mut self, spec: &ProcessSpec) -> Program {
@@ -133,6 +169,35 @@ impl<'b, 'a, V: View> ProgramOf<'b, 'a, V> {
                 .roots
                 .extend(self.builder.preloaded(name, file, context));
         }
+        self.open(program, file, context);
+    }
+
+    /// What its scripts are declared to open is loaded in the same environment.
+    fn open(&mut self, program: &mut Program, interpreter: &str, context: u32) {
+        let scripts = program.files.len().saturating_sub(1);
+        for script in program.files.iter().take(scripts) {
+            for name in self.declared.opened_by(script) {
+                let file = if name.starts_with('/') {
+                    let file = follow(self.builder.view(), &name);
+                    let is_elf = |one: &String| {
+                        let entry = self.builder.view().entry(one);
+                        entry.and_then(facts).is_some()
+                    };
+                    let file = file.filter(is_elf);
+                    file.map(|file| (file.clone(), self.builder.node(&file, context)))
+                } else {
+                    let node = self.builder.preloaded(&name, interpreter, context);
+                    node.map(|node| (self.builder.path(node), node))
+                };
+                program.opened.push(Opened {
+                    script: script.clone(),
+                    name,
+                    file,
+                });
+            }
+        }
+        let nodes = program.opened.iter().filter_map(|one| one.file.as_ref());
+        program.roots.extend(nodes.map(|(_, node)| *node));
     }
 }
 

@@ -14,7 +14,7 @@ use resolve::Package;
 
 use super::World;
 use super::index::ActiveIndex;
-use super::set::NewSet;
+use super::set::{NewSet, automatic};
 
 /// The set after a request that only puts versions in the place of others; `None`: not so plain.
 pub(super) fn swapped(world: &World, request: &Request) -> Option<NewSet> {
@@ -35,7 +35,7 @@ pub(super) fn swapped(world: &World, request: &Request) -> Option<NewSet> {
     for one in swaps.really() {
         stays[one.at as usize] = None;
     }
-    Some(NewSet {
+    let mut set = NewSet {
         list: put(index.active().list.clone(), &|at| {
             index.asks.list_at[at as usize] as usize
         }),
@@ -43,9 +43,10 @@ pub(super) fn swapped(world: &World, request: &Request) -> Option<NewSet> {
         moved: stays.clone(),
         stays,
         leaving: swaps.really().map(|one| one.old.clone()).collect(),
-        brought: BTreeSet::new(),
         ..NewSet::default()
-    })
+    };
+    set.automatic = automatic(world, request, &set);
+    Some(set)
 }
 
 /// One package of the request, and the one whose place it takes; perhaps the same.

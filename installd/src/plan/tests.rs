@@ -1,5 +1,6 @@
 //! Tables of small sets: what a change of one thing reaches, and what it leaves alone.
 
+mod back;
 mod build;
 mod set;
 mod spread;

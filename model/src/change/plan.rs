@@ -130,4 +130,8 @@ pub struct Bytes {
     /// Of memory that a trial takes: its changed files.
     #[serde(default)]
     pub memory: u64,
+    /// Of disk that it takes besides the store's objects: the directories of the new generation,
+    /// and files below `/etc`.
+    #[serde(default)]
+    pub disk: u64,
 }

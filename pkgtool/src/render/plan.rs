@@ -346,7 +346,7 @@ mod tests {
             ],
             bytes: Bytes {
                 store: 6_543_210,
-                memory: 0,
+                ..Bytes::default()
             },
             one_way: Vec::new(),
             rollback_points_lost: Vec::new(),

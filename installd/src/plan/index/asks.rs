@@ -13,6 +13,8 @@ pub(in crate::plan) struct Asks {
     pub(in crate::plan) providers: FxHashMap<PackageName, Vec<u32>>,
     /// By soname.
     pub(in crate::plan) libraries: FxHashMap<String, Vec<u32>>,
+    /// By soname those that require it.
+    pub(in crate::plan) library_users: FxHashMap<String, Vec<u32>>,
     /// By API.
     pub(in crate::plan) apis: FxHashMap<String, Vec<u32>>,
     /// Whether there is an upgrade package.
@@ -40,6 +42,8 @@ impl Asks {
                 .for_each(|name| put(&mut asks.providers, &name.name, at));
             let libraries = one.manifest.provides_libraries.iter();
             libraries.for_each(|library| put(&mut asks.libraries, &library.soname, at));
+            let needed = one.manifest.requires_libraries.iter();
+            needed.for_each(|need| put(&mut asks.library_users, &need.soname, at));
             one.provides_apis()
                 .iter()
                 .for_each(|api| put(&mut asks.apis, api, at));

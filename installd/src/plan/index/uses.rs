@@ -5,6 +5,7 @@ use model::{PackagePath, ProcessName};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::graph::{NodeId, facts, known_of};
+use super::super::program::Opened;
 use super::{ActiveIndex, Exported};
 
 /// A file that a process can load or run.
@@ -166,14 +167,20 @@ impl ActiveIndex {
 /// From a file of the program to the process: a script stands between it and its interpreter.
 fn run_by(exported: &Exported, file: &str) -> Vec<String> {
     let program = &exported.program;
+    let mut links = Vec::new();
+    let mut runs = file;
+    let is_program = program.files.iter().any(|one| one == file);
+    let opens = |one: &&Opened| one.file.as_ref().is_some_and(|(opened, _)| opened == file);
+    if let (false, Some(opened)) = (is_program, program.opened.iter().find(opens)) {
+        links.push(opened.describe());
+        runs = &opened.script;
+    }
     let before = program
         .files
         .iter()
-        .position(|one| one == file)
+        .position(|one| one == runs)
         .unwrap_or_default();
     let scripts = program.files.get(..before).unwrap_or_default();
-    let mut links = Vec::new();
-    let mut runs = file;
     for script in scripts.iter().rev() {
         links.push(format!("{script} runs {runs}"));
         runs = script;

@@ -12,7 +12,7 @@ use resolve::deps::Shelf;
 use resolve::loader::Rules;
 use resolve::{Characteristics, Package};
 
-use crate::plan::{Active, ActiveIndex, Plan, Running, World, plan};
+use crate::plan::{Active, ActiveIndex, KeptGeneration, Plan, Running, Selected, World, plan};
 
 pub(super) const LIB: &str = "/usr/lib/x86_64-linux-gnu";
 
@@ -202,6 +202,7 @@ impl Made {
 }
 
 /// A node and what is in its store.
+#[derive(Clone)]
 pub(super) struct Node {
     pub(super) world: World,
     rules: Rules,
@@ -217,6 +218,10 @@ impl Node {
         let list: Vec<Package> = packages.iter().map(Made::done).collect();
         let store = Shelf::new(list.iter().cloned());
         let node = Characteristics::of_arch("x86_64");
+        let kept = KeptGeneration {
+            list: list.iter().map(|one| one.id.clone()).collect(),
+            ..KeptGeneration::default()
+        };
         let active = Active {
             list,
             kept: BTreeMap::new(),
@@ -231,7 +236,7 @@ impl Node {
             running: Vec::new(),
             active: Generation(1),
             committed: Generation(1),
-            generations: BTreeMap::new(),
+            generations: BTreeMap::from([(Generation(1), kept)]),
             keep: 10,
             pinned: BTreeSet::new(),
             snapshots: BTreeSet::new(),
@@ -286,27 +291,56 @@ impl Node {
                     .push(gone.id.clone());
             }
         }
-        world.automatic.extend(plan.brought.iter().cloned());
+        world.automatic.clone_from(&plan.automatic);
+        world.active = Generation(world.active.0 + 1);
+        world.committed = world.active;
+        let kept = KeptGeneration {
+            list: plan.list.iter().map(|one| one.id.clone()).collect(),
+            kept: plan.kept.clone(),
+            automatic: plan.automatic.clone(),
+        };
+        world.generations.insert(world.active, kept);
         Self {
             world,
             rules: self.rules.clone(),
         }
     }
 
+    /// The tree of a kept generation, as it was made.
+    pub(super) fn tree_of(&self, generation: Generation) -> Vec<Selected> {
+        let kept = &self.world.generations[&generation];
+        let packages = kept.list.iter().map(|id| self.world.store.get(id).unwrap());
+        let node = Characteristics::of_arch("x86_64");
+        let list: Vec<Package> = packages.cloned().collect();
+        let plan = Plan {
+            order: resolve::order::effective(&list, &node),
+            kept: kept.kept.clone(),
+            ..Plan::default()
+        };
+        plan.tree(&self.world)
+    }
+
     /// The plan of `+name=version` and `-name=version` words.
     pub(super) fn plan(&self, words: &[&str]) -> Plan {
+        self.asked(&self.request(words))
+    }
+
+    /// The plan of a request.
+    pub(super) fn asked(&self, request: &Request) -> Plan {
+        plan(&self.world, request)
+    }
+
+    /// The request of `+name=version` and `-name=version` words.
+    #[expect(clippy::unused_self, reason = "reads as the plan does")]
+    pub(super) fn request(&self, words: &[&str]) -> Request {
         let action = |word: &&str| match word.split_at(1) {
             ("+", reference) => Action::Activate(reference.parse().unwrap()),
             (_, reference) => Action::Deactivate(reference.parse().unwrap()),
         };
-        let actions = words.iter().map(action).collect();
-        plan(
-            &self.world,
-            &Request {
-                actions,
-                ..Request::default()
-            },
-        )
+        Request {
+            actions: words.iter().map(action).collect(),
+            ..Request::default()
+        }
     }
 
     /// As [`Self::plan`], which must be possible: process and verdict.

@@ -240,3 +240,66 @@ fn an_unannotated_dlopen_is_told_of_those_who_come_with_it() {
     );
     assert_eq!(node.plan(&["+told"]).report.warnings, [""; 0]);
 }
+
+/// Files of `base` whose content is this text.
+fn text(path: &str, text: &str) -> super::build::File {
+    data(path).edit(|file| {
+        file.digest = model::Digest::of(text.as_bytes());
+        file.signature = file.digest.to_string().parse().unwrap();
+    })
+}
+
+#[test]
+fn files_that_a_newer_upgrade_lacks_come_from_the_older_and_superseded_ones_are_told() {
+    let path = |letter: char| format!("/usr/share/base/{letter}");
+    let made = |name: &str, version: &str, files: &[(char, &str)]| {
+        let put =
+            |made: Made, (letter, content): &(char, &str)| made.file(text(&path(*letter), content));
+        files.iter().fold(package(name, version), put)
+    };
+    let upgrade = |name: &str, version: &str, range: &str, files: &[(char, &str)]| {
+        let made = made(name, version, files);
+        made.edit(|one| one.upgrades = Some(range.parse().unwrap()))
+    };
+    let node = Node::running(&[made("base", "1", &[('a', "1"), ('b', "1"), ('c', "1")])])
+        .with(upgrade(
+            "older",
+            "1",
+            "base >= 1, <= 2",
+            &[('a', "old"), ('b', "old")],
+        ))
+        .with(upgrade("newer", "2", "base = 1", &[('b', "new")]))
+        .with(made("base", "2", &[('a', "old"), ('b', "old"), ('c', "2")]));
+    let plan = node.plan(&["+newer", "+older"]);
+    assert_eq!(plan.report.set.after, ["newer=2", "older=1", "base=1"]);
+    assert_eq!(plan.report.superseded, [""; 0]);
+    let owners: Vec<_> = plan
+        .tree(&node.world)
+        .iter()
+        .map(|one| one.package.name_version())
+        .collect();
+    assert_eq!(owners, ["older=1", "newer=2", "base=1"]);
+
+    let with = node.after(&plan);
+    let plan = with.plan(&["+base=2"]);
+    assert_eq!(
+        plan.report.set.after,
+        ["older=1", "base=2"],
+        "its range has the new version"
+    );
+    assert!(
+        plan.report.warnings[0].contains("newer=2 leaves"),
+        "{:?}",
+        plan.report.warnings
+    );
+    assert_eq!(plan.report.superseded, ["older=1"]);
+
+    // Add then remove gives the old set, with the upgrade that had left.
+    let back = with.after(&plan).plan(&["-base=2"]);
+    assert_eq!(back.report.set.after, ["newer=2", "older=1", "base=1"]);
+    assert!(
+        back.report.warnings[0].contains("newer=2 comes back"),
+        "{:?}",
+        back.report.warnings
+    );
+}

@@ -428,3 +428,105 @@ fn an_interpreter_that_a_wrapper_has_left_reaches_its_process_no_more() {
         expect("app restart")
     );
 }
+
+#[test]
+fn what_a_wrapper_is_declared_to_become_reaches_its_process() {
+    let script = "/usr/share/cache/wrapper";
+    let wrapper = |version: &str| {
+        package("cache", version)
+            .file(data(script).script("/usr/bin/perl"))
+            .process("cache", script)
+            .opens(script, &["/bin/cached"])
+    };
+    let daemon = || elf("/usr/bin/cached").needs(&["libx.so.1"]);
+    let node = Node::running(&[
+        wrapper("1").file(daemon()),
+        package("perl", "1").file(elf("/usr/bin/perl")),
+        program("other", &[]),
+        libx(),
+    ])
+    .with(wrapper("2").file(daemon().changed()))
+    .with(wrapper("3"))
+    .with(libx_changed());
+    let node = node.mapped("cache", "/usr/bin/cached");
+    assert_eq!(
+        node.verdicts(&["+libx"]),
+        expect("cache restart, other none")
+    );
+    let chain = [
+        &format!("{LIB}/libx.so.1 changed"),
+        "/usr/bin/cached needs libx.so.1",
+        "/usr/share/cache/wrapper may open /bin/cached",
+        "cache runs /usr/share/cache/wrapper",
+    ];
+    assert_eq!(node.chain(&["+libx"], "cache"), chain);
+    assert_eq!(
+        node.verdicts(&["+cache=2"]),
+        expect("cache restart, other none")
+    );
+    let chain = ["/usr/bin/cached changed", chain[2], chain[3]];
+    assert_eq!(node.chain(&["+cache=2"], "cache"), chain);
+    assert_eq!(
+        node.verdicts(&["+cache=3"]),
+        expect("cache restart, other none")
+    );
+    assert_eq!(
+        node.chain(&["+cache=3"], "cache")[0],
+        "/usr/bin/cached removed"
+    );
+    let path = format!("{LIB}/libx.so.1").parse().unwrap();
+    let users = node.world.index.users(&path);
+    assert_eq!(users.len(), 1);
+    let why = [
+        path.as_str(),
+        "/usr/bin/cached needs libx.so.1",
+        chain[1],
+        chain[2],
+    ];
+    assert_eq!(users[0].1, why);
+}
+
+#[test]
+fn a_preloaded_library_that_changes_reaches_its_process() {
+    let app = program("app", &[]).spec(|spec| {
+        let preload = format!("{LIB}/libx.so.1");
+        spec.environment.insert("LD_PRELOAD".into(), preload);
+    });
+    let node = Node::running(&[app, program("other", &[]), libx()]).with(libx_changed());
+    assert_eq!(node.verdicts(&["+libx"]), expect("app restart, other none"));
+}
+
+#[test]
+fn those_that_require_a_changed_package_are_asked_though_they_link_nothing_of_it() {
+    let soname = || model::manifest::LibraryNeed {
+        soname: "libg.so.1".into(),
+        versions: vec![],
+    };
+    let g = |version: &str, file| {
+        let made = package("g", version).file(file);
+        made.edit(|one| one.provides_libraries.push(soname()))
+    };
+    let fix = package("fix", "1")
+        .file(data("/usr/share/g/text"))
+        .edit(|one| one.upgrades = Some("g = 1".parse().unwrap()));
+    let node = Node::running(&[
+        program("a", &[]).requires("g"),
+        program("by-library", &[]).edit(|one| one.requires_libraries.push(soname())),
+        program("far", &[]).requires("by-library"),
+        program("other", &[]),
+        g("1", lib("libg.so.1")),
+    ])
+    .with(g("2", lib("libg.so.1").changed()))
+    .with(fix);
+    let asked = expect("a ask, by-library ask, far ask, other none");
+    assert_eq!(node.verdicts(&["+g"]), asked);
+    assert_eq!(
+        node.chain(&["+g"], "a"),
+        ["g 1 -> 2", "a requires g", "a exports a"]
+    );
+    let chain = node.chain(&["+g"], "far");
+    assert_eq!(chain[1], "by-library requires libg.so.1 of g");
+    assert_eq!(node.verdicts(&["+fix"]), asked);
+    let chain = node.chain(&["+fix"], "a");
+    assert_eq!(chain[..2], ["fix=1 enters", "fix is an upgrade of g"]);
+}
