@@ -1,9 +1,9 @@
 //! `org.changeover.SysMgr1.Manager`, on the system bus and on `sysmgrd.sock`.
 
-use model::bus::{Error, decode, encode};
+use model::bus::gate::{Gate, Pass};
+use model::bus::{Error, decode_short, encode};
 use model::{Generation, ProcessName};
 use serde::Serialize;
-use zbus::fdo::DBusProxy;
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, OwnedFd, interface};
@@ -11,18 +11,20 @@ use zbus::{Connection, OwnedFd, interface};
 use crate::engine::{Handle, Members, Request};
 use crate::sys::maps::{self, MappedFile};
 
-/// The longest document that is read.
-const LONGEST: usize = 64 * 1024 * 1024;
+/// The longest document of a whole node: a change's, with every process of it.
+const LONGEST: usize = model::bus::LONGEST;
+/// The most processes that one call names.
+const MOST_PROCESSES: usize = 10_000;
 /// The most lines that are answered at once.
 const MOST_LINES: u32 = 1_000;
 
 /// Who may change things over a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Trust {
     /// Whoever is connected was let in because it may.
     Peer,
     /// A bus: its callers are looked at one by one.
-    Bus,
+    Bus(Gate),
 }
 
 /// The manager object.
@@ -47,36 +49,52 @@ impl Manager {
         Self { engine, trust }
     }
 
-    /// Whether the caller may change things: root, or who runs this daemon.
-    async fn allow(&self, header: &Header<'_>, connection: &Connection) -> Result<(), Error> {
-        if self.trust == Trust::Peer {
-            return Ok(());
+    /// Lets a call in that only looks.
+    async fn look(
+        &self,
+        header: &Header<'_>,
+        connection: &Connection,
+    ) -> Result<Option<Pass>, Error> {
+        match &self.trust {
+            Trust::Peer => Ok(None),
+            Trust::Bus(gate) => gate.look(connection, header).await.map(Some),
         }
-        let nobody = || Error::NotAllowed("the bus does not say who asks".to_owned());
-        let sender = header.sender().ok_or_else(nobody)?.to_owned();
-        let bus = DBusProxy::new(connection).await?;
-        let uid = bus
-            .get_connection_unix_user(sender.into())
-            .await
-            .map_err(|_| nobody())?;
-        if uid == 0 || uid == rustix::process::geteuid().as_raw() {
-            return Ok(());
+    }
+
+    /// Lets a call in that changes things: root's, or one that polkit consents to.
+    async fn change(
+        &self,
+        header: &Header<'_>,
+        connection: &Connection,
+    ) -> Result<Option<Pass>, Error> {
+        match &self.trust {
+            Trust::Peer => Ok(None),
+            Trust::Bus(gate) => gate.change(connection, header).await.map(Some),
         }
-        Err(Error::NotAllowed(format!(
-            "user {uid} may only read; ask as root"
-        )))
     }
 }
 
 #[interface(name = "org.changeover.SysMgr1.Manager")]
 impl Manager {
     /// Every supervised process: a JSON list of their status.
-    async fn processes(&self) -> Result<String, Error> {
+    async fn processes(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<String, Error> {
+        let _pass = self.look(&header, connection).await?;
         encode(&self.engine.ask(Request::Processes).await?)
     }
 
     /// The last lines that a process wrote, oldest first; at most 1,000.
-    async fn logs(&self, process: &str, lines: u32) -> Result<Vec<String>, Error> {
+    async fn logs(
+        &self,
+        process: &str,
+        lines: u32,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<String>, Error> {
+        let _pass = self.look(&header, connection).await?;
         let name = name(process)?;
         let log = self.engine.ask(|reply| Request::Log(name, reply)).await?;
         log.flush().await;
@@ -90,7 +108,13 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<String, Error> {
-        self.allow(&header, connection).await?;
+        let _pass = self.change(&header, connection).await?;
+        if processes.len() > MOST_PROCESSES {
+            return Err(Error::LimitsExceeded(format!(
+                "{} processes are not restarted by one call: {MOST_PROCESSES} are the most",
+                processes.len()
+            )));
+        }
         let names = processes
             .iter()
             .map(|process| name(process))
@@ -109,7 +133,7 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedFd, Error> {
-        self.allow(&header, connection).await?;
+        let _pass = self.change(&header, connection).await?;
         let view = self.engine.ask(Request::View).await?;
         let copy = view.namespace.try_clone();
         Ok(copy
@@ -124,7 +148,7 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<String, Error> {
-        self.allow(&header, connection).await?;
+        let _pass = self.change(&header, connection).await?;
         let ask = Box::new(read(document)?);
         encode(&self.engine.ask(|reply| Request::Ask(ask, reply)).await?)
     }
@@ -136,7 +160,7 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<String, Error> {
-        self.allow(&header, connection).await?;
+        let _pass = self.change(&header, connection).await?;
         let prepare = Box::new(read(document)?);
         encode(
             &self
@@ -153,7 +177,7 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<String, Error> {
-        self.allow(&header, connection).await?;
+        let _pass = self.change(&header, connection).await?;
         let transition = Box::new(read(document)?);
         encode(
             &self
@@ -170,13 +194,18 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
-        self.allow(&header, connection).await?;
+        let _pass = self.change(&header, connection).await?;
         let ended = read(document)?;
         self.engine.ask(|reply| Request::End(ended, reply)).await
     }
 
     /// For each process of each control group, the files that it has mapped.
-    async fn mapped(&self) -> Result<String, Error> {
+    async fn mapped(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<String, Error> {
+        let _pass = self.look(&header, connection).await?;
         let groups = self.engine.ask(Request::Members).await?;
         let look = move || {
             groups
@@ -203,12 +232,7 @@ fn name(text: &str) -> Result<ProcessName, Error> {
 }
 
 fn read<T: serde::de::DeserializeOwned>(document: &str) -> Result<T, Error> {
-    if document.len() > LONGEST {
-        return Err(Error::Invalid(
-            "the document is longer than 64 MiB".to_owned(),
-        ));
-    }
-    decode(document)
+    decode_short(document, LONGEST)
 }
 
 fn mapped_by(group: Members) -> Vec<Mapped> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::bus::encode;
+use model::bus::gate::Gate;
 use model::bus::sysmgrd::{NAME, PATH};
 use rustix::net::{SocketType, sockopt};
 use tokio::net::{UnixListener, UnixStream};
@@ -14,6 +15,7 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Guid};
 
 use super::manager::{Manager, Trust};
+use super::process;
 use crate::engine::{Handle, Signal};
 use crate::sys::sockets::bind_unix;
 
@@ -87,7 +89,10 @@ pub async fn on_bus(bus: String, engine: Handle) {
         match connect(&bus, engine.clone()).await {
             Ok(connection) => {
                 tracing::info!(bus, "on the bus as {NAME}");
-                forward(&connection, engine.signals()).await;
+                tokio::select! {
+                    () = forward(&connection, engine.signals()) => {}
+                    () = process::show(&connection, &engine) => {}
+                }
                 tracing::warn!(bus, "the bus has gone; trying again");
             }
             Err(error) => tracing::warn!(bus, %error, "not on the bus; trying again"),
@@ -102,8 +107,10 @@ async fn connect(bus: &str, engine: Handle) -> zbus::Result<Connection> {
     } else {
         Builder::address(bus)
     };
+    let gate = Gate::new(rustix::process::geteuid().as_raw());
     builder
-        .serve_at(PATH, Manager::new(engine, Trust::Bus))
+        .serve_at(PATH, zbus::fdo::ObjectManager)
+        .serve_at(PATH, Manager::new(engine, Trust::Bus(gate)))
         .name(NAME)
         .build()
         .await
@@ -139,5 +146,6 @@ async fn emit(emitter: &SignalEmitter<'_>, signal: &Signal) -> zbus::Result<()> 
         Signal::ProcessChanged(status) => {
             Manager::process_changed(emitter, &encode(status).unwrap_or_default()).await
         }
+        Signal::ProcessGone(_) => Ok(()),
     }
 }

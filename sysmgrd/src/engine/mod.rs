@@ -147,6 +147,8 @@ pub enum Signal {
     Progress(Progress),
     /// A process came into another state.
     ProcessChanged(ProcessStatus),
+    /// A process is supervised no more.
+    ProcessGone(ProcessName),
 }
 
 /// The engine, from outside.

@@ -103,6 +103,7 @@ impl Engine {
             .is_none_or(|process| !process.is_up())
         {
             let gone = self.processes.remove(name);
+            self.tell_all(super::Signal::ProcessGone(name.clone()));
             if let Some(log) = gone.and_then(|process| process.log) {
                 log.remove();
             }
