@@ -1,6 +1,9 @@
 //! A program's whole side of a change, for programs that need nothing special.
 
 use std::io;
+use std::time::Duration;
+
+use model::bus;
 
 use crate::plugins::Plugins;
 use crate::reload::{self, Outcome, Prepared, Quiet, Reached};
@@ -24,6 +27,13 @@ pub trait Application: Quiet {
         Ok(())
     }
 
+    /// How long [`Self::evaluate`] will take, where that is longer than a moment: so much more time
+    /// is asked for before it is called. The node has a limit for it.
+    fn needs_time(&mut self, announcement: &Announcement, asked: &Asked) -> Duration {
+        let _ = (announcement, asked);
+        Duration::ZERO
+    }
+
     /// The change is about to happen: pause all that opens or reads changed files by path.
     ///
     /// # Errors
@@ -44,6 +54,12 @@ pub trait Application: Quiet {
     /// A change has ended for the whole node.
     fn ended(&mut self, ended: &Ended) {
         let _ = ended;
+    }
+
+    /// An answer of this process did not count: it came too late, or the change was called off
+    /// meanwhile. There is nothing to do; `why` is for the log.
+    fn refused(&mut self, change: ChangeId, why: &SessionError) {
+        let _ = (change, why);
     }
 
     /// The session is over: nothing is asked or told any more.
@@ -105,9 +121,15 @@ impl Manager {
     ) -> Result<(), ManagerError> {
         match event {
             Event::Evaluate(announcement, asked) => {
+                let time = app.needs_time(&announcement, &asked);
+                if !time.is_zero() {
+                    // Where none is granted, the answer has to be in time without.
+                    drop(self.session.more_time(announcement.change, time));
+                }
                 let reached = plugins.reached(&announcement)?;
                 let verdict = app.evaluate(&announcement, &asked, &reached);
-                self.vote(announcement.change, verdict, &reached)?;
+                let voted = self.vote(announcement.change, verdict, &reached);
+                counted(announcement.change, voted, app)?;
             }
             Event::Prepare(announcement) => self.prepare(&announcement, plugins, app)?,
             Event::Changed(change) => self.changed(change, plugins, app)?,
@@ -149,10 +171,10 @@ impl Manager {
     ) -> Result<(), ManagerError> {
         let change = announcement.change;
         if let Err(reason) = app.pause(announcement) {
-            return Ok(self.session.not_ready(change, reason)?);
+            return counted(change, self.session.not_ready(change, reason), app);
         }
         self.prepared = Some(reload::prepare(plugins, announcement)?);
-        Ok(self.session.ready_and_waiting(change)?)
+        counted(change, self.session.ready_and_waiting(change), app)
     }
 
     fn changed(
@@ -171,7 +193,7 @@ impl Manager {
             _ => {
                 let reason =
                     Reason::clipped("it was told of a change that was not announced to it");
-                return Ok(self.session.ask_restart(change, reason)?);
+                return counted(change, self.session.ask_restart(change, reason), app);
             }
         };
         let announcement = prepared.announcement().clone();
@@ -182,7 +204,7 @@ impl Manager {
             Outcome::Untouched | Outcome::Reloaded(_) => self.session.done(change),
             Outcome::Restart(reason) => self.session.ask_restart(change, reason),
         };
-        Ok(answered?)
+        counted(change, answered, app)
     }
 
     /// Goes on after a change that was announced and did not happen.
@@ -195,4 +217,17 @@ impl Manager {
             app.resume(None);
         }
     }
+}
+
+/// An answer that came too late ends nothing but itself.
+fn counted(
+    change: ChangeId,
+    answered: Result<(), SessionError>,
+    app: &mut (impl Application + ?Sized),
+) -> Result<(), ManagerError> {
+    match answered {
+        Err(why @ SessionError::Refused(bus::Error::Invalid(_))) => app.refused(change, &why),
+        other => other?,
+    }
+    Ok(())
 }

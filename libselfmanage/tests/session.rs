@@ -4,6 +4,8 @@
 
 mod peer;
 
+use std::time::Duration;
+
 use model::change::Verdict;
 use peer::{Peer, Taken};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -98,6 +100,39 @@ fn every_answer_arrives_as_it_was_meant() {
     for expected in expected {
         assert_eq!(peer.taken(), expected);
     }
+}
+
+#[test]
+fn more_time_is_what_the_other_end_grants() {
+    let (peer, session) = Peer::start();
+    let (much, limit) = (Duration::from_mins(10), Duration::from_secs(30));
+    assert_eq!(session.more_time(CHANGE, much).unwrap(), limit);
+    assert_eq!(peer.taken(), Taken::MoreTime(7, 600_000));
+    session.unregister().unwrap();
+    assert_eq!(peer.taken(), Taken::Unregister);
+}
+
+#[test]
+fn an_end_that_is_told_again_is_acknowledged_again_and_seen_once() {
+    let (peer, session) = Peer::start();
+    session.register().unwrap();
+    let ended = |completed| Ended {
+        change: CHANGE,
+        completed,
+        detail: String::new(),
+    };
+    for completed in [false, false, true] {
+        peer.ended(&ended(completed));
+        assert_eq!(peer.heard(), 7);
+    }
+    peer.changed(CHANGE);
+    for completed in [false, true] {
+        assert_eq!(
+            session.next_event().unwrap(),
+            Event::Ended(ended(completed))
+        );
+    }
+    assert_eq!(session.next_event().unwrap(), Event::Changed(CHANGE));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Processes that are asked and told: votes, getting ready, moving a view, *done*.
-#![allow(clippy::unwrap_used, reason = "tests; helpers too")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests; helpers too")]
 #![expect(unsafe_code, reason = "an inherited descriptor comes as a number")]
 
 mod node;
@@ -8,14 +8,15 @@ use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use model::ChangeId;
 use model::bus::session::{FD_VARIABLE, SessionProxy};
-use model::change::Verdict;
+use model::change::{Verdict, What};
 use model::process::Kind;
 use model::transition::{
-    Announcement, Ask, Asked, ChangedFile, Prepare, Prepared, Told, Transition, Tree, Votes,
+    Announcement, Ask, Asked, ChangedFile, Ended, Prepare, Prepared, Told, Transition, Tree, Votes,
 };
 use node::{Node, is_alive, name, notify, outcome, spec, starting, wanted};
 use zbus::connection::Builder;
@@ -46,13 +47,10 @@ async fn the_other_end() {
             Some(signal) = evaluate.next() => {
                 let asked: Asked = serde_json::from_str(signal.args().unwrap().asked()).unwrap();
                 println!("asked {}", asked.verdict);
-                match manner().as_str() {
-                    "mute" => {}
-                    "die" => return,
-                    "veto" => session.vote(7, false, "in a call", false).await.unwrap(),
-                    "reached" => session.vote(7, true, "", true).await.unwrap(),
-                    _ => session.vote(7, true, "", false).await.unwrap(),
+                if manner() == "die" {
+                    return;
                 }
+                vote(&session, &manner()).await;
             }
             Some(_) = prepare.next() => {
                 println!("prepare {}", text());
@@ -68,8 +66,52 @@ async fn the_other_end() {
                     _ => session.done(change, "").await.unwrap(),
                 }
             }
-            Some(_) = ended.next() => println!("ended {}", text()),
+            Some(signal) = ended.next() => {
+                println!("ended {}", text());
+                let ended: Ended = serde_json::from_str(signal.args().unwrap().document()).unwrap();
+                if manner() != "deaf" {
+                    session.heard(ended.change.0).await.unwrap();
+                }
+            }
+            // The session was closed.
+            else => std::future::pending().await,
         }
+    }
+}
+
+/// Votes as `manner` says.
+#[expect(clippy::print_stdout, reason = "its output is what the tests read")]
+async fn vote(session: &SessionProxy<'_>, manner: &str) {
+    match manner {
+        "mute" => {}
+        "veto" => session.vote(7, false, "in a call", false).await.unwrap(),
+        "reached" => session.vote(7, true, "", true).await.unwrap(),
+        "unregister" => session.unregister().await.unwrap(),
+        "slow" => {
+            println!("granted {}", session.more_time(7, 60_000).await.unwrap());
+            println!("refused {}", session.more_time(7, 1).await.unwrap_err());
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            session.vote(7, true, "", false).await.unwrap();
+        }
+        "late" => {
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            println!(
+                "refused {}",
+                session.vote(7, true, "", false).await.unwrap_err()
+            );
+        }
+        "mistaken" => {
+            println!(
+                "refused {}",
+                session.vote(6, true, "", false).await.unwrap_err()
+            );
+            session.vote(7, true, "", false).await.unwrap();
+            println!(
+                "refused {}",
+                session.vote(7, false, "no", false).await.unwrap_err()
+            );
+        }
+        _ => session.vote(7, true, "", false).await.unwrap(),
     }
 }
 
@@ -132,6 +174,15 @@ fn announcement(files: Vec<ChangedFile>) -> Announcement {
 }
 
 async fn ask(node: &Node, asked: &[(&str, Verdict)], timeout_ms: u64) -> Votes {
+    ask_with(node, asked, (timeout_ms, 0)).await
+}
+
+/// Asks with a limit, and so much more for those who ask for it.
+async fn ask_with(
+    node: &Node,
+    asked: &[(&str, Verdict)],
+    (timeout_ms, more_time_ms): (u64, u64),
+) -> Votes {
     let one = |(process, verdict): &(&str, Verdict)| Asked {
         process: name(process),
         verdict: *verdict,
@@ -140,7 +191,7 @@ async fn ask(node: &Node, asked: &[(&str, Verdict)], timeout_ms: u64) -> Votes {
     let ask = Ask {
         announcement: announcement(vec![]),
         timeout_ms,
-        more_time_ms: 0,
+        more_time_ms,
         asked: asked.iter().map(one).collect(),
     };
     let votes = node
@@ -220,9 +271,138 @@ async fn votes_are_what_processes_say_and_silence_is_a_veto() {
     behave(&node, "die");
     let votes = ask(&node, &reached, 5_000).await;
     assert!(
-        votes.vetoes[0].reason.contains("ended while it was asked"),
+        votes.vetoes[0].reason.contains("left while it was asked"),
         "{votes:?}"
     );
+}
+
+/// What `ribd` was refused, once that is so many times.
+async fn refusals(node: &Node, count: usize) -> Vec<String> {
+    loop {
+        let lines = node.logs("ribd").await;
+        let said = lines
+            .iter()
+            .filter_map(|line| line.strip_prefix("refused "));
+        let said: Vec<String> = said.map(str::to_owned).collect();
+        if said.len() >= count {
+            return said;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_vote_is_a_lease_and_what_does_not_count_is_refused_with_the_reason() {
+    let node = Node::start();
+    with_told(&node).await;
+    let reached = [("ribd", Verdict::Notify)];
+    behave(&node, "slow");
+    let votes = ask_with(&node, &reached, (300, 20_000)).await;
+    assert_eq!((votes.vetoes, votes.accepted), (vec![], vec![name("ribd")]));
+    let moments: Vec<What> = votes.moments.iter().map(|(_, one)| one.what).collect();
+    assert_eq!(moments, [What::Asked, What::Accepted]);
+    let took = votes.moments[1].1.at_ms - votes.moments[0].1.at_ms;
+    assert!((600..5_000).contains(&took), "{took}");
+    let lines = node.logs("ribd").await;
+    assert!(lines.contains(&"granted 20000".to_owned()), "{lines:?}");
+    behave(&node, "late");
+    let votes = ask(&node, &reached, 300).await;
+    assert!(votes.vetoes[0].reason.contains("nothing within 300 ms"));
+    refusals(&node, 2).await;
+    behave(&node, "mistaken");
+    assert_eq!(ask(&node, &reached, 5_000).await.vetoes, []);
+    // None of it may be taken for an answer to the next question.
+    refusals(&node, 4).await;
+    behave(&node, "unregister");
+    let votes = ask(&node, &reached, 5_000).await;
+    assert!(
+        votes.vetoes[0].reason.contains("left while it was asked"),
+        "{votes:?}"
+    );
+    let refused = [
+        "org.changeover.Error.Invalid: more time is granted once, and this process has had it",
+        "org.changeover.Error.Invalid: change 7 is not asked about: the vote on it is over, or there was none",
+        "org.changeover.Error.Invalid: the answer is for change 6, and change 7 is asked about",
+        "org.changeover.Error.Invalid: change 7 is not asked about: the vote on it is over, or there was none",
+    ];
+    assert_eq!(refusals(&node, 4).await, refused);
+}
+
+#[tokio::test]
+async fn the_end_is_told_until_it_is_acknowledged_and_then_the_session_is_closed() {
+    let node = Node::start();
+    with_told(&node).await;
+    behave(&node, "deaf");
+    let ended = r#"{"change":7,"completed":false,"detail":"a veto"}"#;
+    node.manager().await.end(ended).await.unwrap();
+    let ends = |lines: Vec<String>| {
+        lines
+            .iter()
+            .filter(|line| line.starts_with("ended"))
+            .count()
+    };
+    while ends(node.logs("ribd").await) < 2 {
+        tokio::task::yield_now().await;
+    }
+    behave(&node, "");
+    // What is told again after it was acknowledged would be seen before this answer.
+    let asked = [("ribd", Verdict::Notify)];
+    assert_eq!(ask(&node, &asked, 5_000).await.accepted, [name("ribd")]);
+    behave(&node, "deaf");
+    node.manager().await.end(ended).await.unwrap();
+    while node.status("ribd").await.registered {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let status = node.status("ribd").await;
+    let why = "session closed: it never acknowledged the end of change 7";
+    assert_eq!(
+        (status.state.as_str(), status.status.as_deref()),
+        ("ready", Some(why))
+    );
+    let votes = ask(&node, &asked, 5_000).await;
+    assert!(votes.vetoes[0].reason.contains("no answer"), "{votes:?}");
+}
+
+#[tokio::test]
+async fn an_evaluate_program_may_ask_for_more_time_and_does_not_outlive_the_question() {
+    let node = Node::start();
+    let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
+    let go = node.dir.path().join("run/go");
+    let mut slow = notify("slow");
+    slow.evaluate = words("/usr/bin/daemon say MORE_TIME=20s after /run/go exit 0");
+    let mut hung = notify("hung");
+    hung.evaluate = words("/usr/bin/daemon write /run/asked yes sleep");
+    node.transition(&starting(node.tree(1, "one"), [slow, hung]))
+        .await;
+    let answered = async {
+        // The other one's time is over; this one's goes on.
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        fs_err::write(&go, "").unwrap();
+    };
+    let all = ["slow", "hung"].map(|name| (name, Verdict::Restart));
+    let (votes, ()) = tokio::join!(ask_with(&node, &all, (500, 20_000)), answered);
+    assert_eq!(votes.accepted, [name("slow")]);
+    assert!(votes.vetoes[0].reason.contains("nothing within 500 ms"));
+    assert!(node.dir.path().join("run/asked").exists());
+    // Only the daemons themselves are left in the groups.
+    for process in ["slow", "hung"] {
+        let main = node.status(process).await.pid.unwrap();
+        let own = fs_err::read_to_string(format!("/proc/{main}/cgroup")).unwrap();
+        let group = own.rsplit_once('/').unwrap().1.trim();
+        let procs = node.cgroup().join(group).join("cgroup.procs");
+        wait_until_alone(&procs, main).await;
+    }
+}
+
+async fn wait_until_alone(procs: &Path, main: u32) {
+    for _ in 0..500 {
+        let text = fs_err::read_to_string(procs).unwrap();
+        if text.trim() == main.to_string() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{}: {:?}", procs.display(), fs_err::read_to_string(procs));
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use model::bus::session::FD_VARIABLE;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -35,7 +36,8 @@ use worker::{Answer, Command};
 #[non_exhaustive]
 pub enum Event {
     /// May this change happen? Nothing has been touched. To be answered with [`Session::accept`],
-    /// [`Session::accept_reached`] or [`Session::veto`].
+    /// [`Session::accept_reached`] or [`Session::veto`] before the question's time is over;
+    /// [`Session::more_time`] lengthens it.
     Evaluate(Announcement, Asked),
     /// *Going to change*: get ready and wait. To be answered with [`Session::ready_and_waiting`]
     /// or [`Session::not_ready`]. From that answer on paths may name new files at any moment.
@@ -180,6 +182,30 @@ impl Session {
         answer.recv().map_err(|_| SessionError::Over)?
     }
 
+    /// Is told nothing any more, until it registers again. A change that reaches this process then
+    /// finds it silent: that is a veto *no answer*, and a forced change restarts it.
+    ///
+    /// # Errors
+    ///
+    /// The session is over.
+    pub fn unregister(&self) -> Result<(), SessionError> {
+        let (reply, answer) = mpsc::channel();
+        self.order(Command::Unregister(reply))?;
+        answer.recv().map_err(|_| SessionError::Over)?
+    }
+
+    /// Asks for more time to vote; answers how much is granted on top of what the question had:
+    /// never more than the node allows. Once a change.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::accept`]; also where more time was granted before.
+    pub fn more_time(&self, change: ChangeId, wanted: Duration) -> Result<Duration, SessionError> {
+        let (reply, answer) = mpsc::channel();
+        self.order(Command::MoreTime(change, wanted, reply))?;
+        answer.recv().map_err(|_| SessionError::Over)?
+    }
+
     /// The next event, if one waits.
     pub fn try_next(&self) -> Option<Event> {
         self.inbox.take()
@@ -209,7 +235,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As for all answers: the session is over, or there is no such question.
+    /// As for all answers: the session is over, or the answer does not count: it is for another
+    /// change, comes too late, or is the second one.
     pub fn accept(&self, change: ChangeId) -> Result<(), SessionError> {
         self.answer(Answer::Vote {
             change,

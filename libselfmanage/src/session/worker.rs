@@ -14,7 +14,7 @@ use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
 use super::{Event, Inbox, Reason, SessionError};
-use crate::ChangeId;
+use crate::{ChangeId, Ended};
 
 /// How long `sysmgrd` has to take an answer; it only notes it down.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,6 +23,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) enum Command {
     Register(Sender<Result<String, SessionError>>),
+    Unregister(Sender<Result<(), SessionError>>),
+    MoreTime(ChangeId, Duration, Sender<Result<Duration, SessionError>>),
     Answer(Answer, Sender<Result<(), SessionError>>),
 }
 
@@ -76,6 +78,7 @@ async fn serve(
         }
     };
     let _told = started.send(Ok(()));
+    let mut last_end = None;
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -83,7 +86,9 @@ async fn serve(
                 None => return,
             },
             message = poll_fn(|cx| std::pin::Pin::new(&mut messages).poll_next(cx)) => match message {
-                Some(Ok(message)) => if let Some(event) = event(&message) { inbox.put(event) },
+                Some(Ok(message)) => if let Some(event) = event(&message) {
+                    take(&proxy, event, &mut last_end, inbox).await;
+                },
                 Some(Err(_)) | None => break,
             },
         }
@@ -91,6 +96,21 @@ async fn serve(
     // Callers that wait, and all later ones, see their channel closed.
     drop(commands);
     inbox.put(Event::Disconnected);
+}
+
+/// Puts an event into the queue. The end of a change is acknowledged when it is in it: until then
+/// `sysmgrd` tells it again, and the program sees it once.
+async fn take(proxy: &SessionProxy<'_>, event: Event, last_end: &mut Option<Ended>, inbox: &Inbox) {
+    let Event::Ended(ended) = &event else {
+        return inbox.put(event);
+    };
+    let (change, again) = (ended.change, last_end.as_ref() == Some(ended));
+    if !again {
+        *last_end = Some(ended.clone());
+        inbox.put(event);
+    }
+    // Where it does not arrive the end is told again, or the connection is gone.
+    drop(proxy.heard(change.0).await);
 }
 
 async fn connect(stream: UnixStream) -> zbus::Result<(SessionProxy<'static>, MessageStream)> {
@@ -132,6 +152,14 @@ async fn obey(proxy: &SessionProxy<'_>, command: Command) {
     match command {
         Command::Register(reply) => {
             let _told = reply.send(proxy.register().await.map_err(failed));
+        }
+        Command::Unregister(reply) => {
+            let _told = reply.send(proxy.unregister().await.map_err(failed));
+        }
+        Command::MoreTime(change, wanted, reply) => {
+            let wanted = u64::try_from(wanted.as_millis()).unwrap_or(u64::MAX);
+            let granted = proxy.more_time(change.0, wanted).await;
+            let _told = reply.send(granted.map(Duration::from_millis).map_err(failed));
         }
         Command::Answer(answer, reply) => {
             let _told = reply.send(give(proxy, answer).await.map_err(failed));

@@ -22,6 +22,9 @@ use zbus::{Connection, Guid};
 /// A change that this end knows nothing of.
 pub(crate) const UNKNOWN: u64 = 99;
 
+/// The most that this end grants, in milliseconds.
+pub(crate) const GRANTED: u64 = 30_000;
+
 /// An answer that came.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -31,9 +34,13 @@ pub(crate) enum Taken {
     Prepared(u64, String),
     /// `Done`
     Done(u64, String),
+    /// `MoreTime`
+    MoreTime(u64, u64),
+    /// `Unregister`
+    Unregister,
 }
 
-struct Served(mpsc::Sender<Taken>);
+struct Served(mpsc::Sender<Taken>, mpsc::Sender<u64>);
 
 impl Served {
     fn take(&self, change: u64, taken: Taken) -> Result<(), Error> {
@@ -54,6 +61,19 @@ impl Served {
 
     fn vote(&self, change: u64, accept: bool, reason: String, reached: bool) -> Result<(), Error> {
         self.take(change, Taken::Vote(change, accept, reason, reached))
+    }
+
+    fn unregister(&self) {
+        let _sent = self.0.send(Taken::Unregister);
+    }
+
+    fn more_time(&self, change: u64, milliseconds: u64) -> Result<u64, Error> {
+        self.take(change, Taken::MoreTime(change, milliseconds))?;
+        Ok(milliseconds.min(GRANTED))
+    }
+
+    fn heard(&self, change: u64) {
+        let _sent = self.1.send(change);
     }
 
     fn prepared(&self, change: u64, reason: String) -> Result<(), Error> {
@@ -88,6 +108,7 @@ enum Say {
 pub(crate) struct Peer {
     says: Option<UnboundedSender<Say>>,
     taken: mpsc::Receiver<Taken>,
+    heard: mpsc::Receiver<u64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -103,15 +124,19 @@ impl Peer {
     pub(crate) fn serve(stream: UnixStream) -> Self {
         let (says, orders) = unbounded_channel();
         let (take, taken) = mpsc::channel();
+        let (hear, heard) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
-            runtime.unwrap().block_on(run(stream, orders, take));
+            runtime
+                .unwrap()
+                .block_on(run(stream, orders, Served(take, hear)));
         });
         Self {
             says: Some(says),
             taken,
+            heard,
             thread: Some(thread),
         }
     }
@@ -148,6 +173,11 @@ impl Peer {
         self.taken.recv().unwrap()
     }
 
+    /// The change whose end was acknowledged next.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.recv().unwrap()
+    }
+
     /// The answers that have come and were not taken yet.
     pub(crate) fn taken_so_far(&self) -> Vec<Taken> {
         self.taken.try_iter().collect()
@@ -168,11 +198,11 @@ impl Drop for Peer {
     }
 }
 
-async fn run(stream: UnixStream, mut orders: UnboundedReceiver<Say>, take: mpsc::Sender<Taken>) {
+async fn run(stream: UnixStream, mut orders: UnboundedReceiver<Say>, served: Served) {
     let connection = zbus::connection::Builder::unix_stream(stream)
         .server(Guid::generate())
         .p2p()
-        .serve_at(PATH, Served(take))
+        .serve_at(PATH, served)
         .build()
         .await
         .unwrap();

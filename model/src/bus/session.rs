@@ -21,9 +21,17 @@ pub trait Session {
     /// Registers for every change. Answers the process's own name.
     fn register(&self) -> Result<String, Error>;
 
+    /// From now on the process is told nothing any more. One that is asked just then counts as
+    /// silent.
+    fn unregister(&self) -> Result<(), Error>;
+
     /// The vote on a change: accept, or veto with a reason (mandatory, at most 1,000 bytes).
     /// `reached`: the process says that the change reaches it, whatever the plan knew.
     fn vote(&self, change: u64, accept: bool, reason: &str, reached: bool) -> Result<(), Error>;
+
+    /// Asks for more time to vote, once a change; answers how many milliseconds were granted on
+    /// top of the time that the question had.
+    fn more_time(&self, change: u64, milliseconds: u64) -> Result<u64, Error>;
 
     /// *Ready and waiting*, or why not (`reason` not empty).
     fn prepared(&self, change: u64, reason: &str) -> Result<(), Error>;
@@ -31,6 +39,10 @@ pub trait Session {
     /// *Done*: it runs wholly on the new files. `restart` not empty: it asks to be restarted
     /// instead, for this reason (for example a library that stays mapped).
     fn done(&self, change: u64, restart: &str) -> Result<(), Error>;
+
+    /// The end of a change was heard: it is told again until then, and after a while the session
+    /// of a process that does not say so is closed.
+    fn heard(&self, change: u64) -> Result<(), Error>;
 
     /// The question before anything is touched: an [`crate::transition::Announcement`] and an
     /// [`crate::transition::Asked`].

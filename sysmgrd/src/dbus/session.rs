@@ -1,16 +1,18 @@
 //! `org.changeover.Session1`: one Self-Managing process over the socket that it inherited.
 
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
-use model::ProcessName;
 use model::bus::Error;
 use model::bus::session::PATH;
-use tokio::sync::mpsc;
+use model::{ChangeId, ProcessName};
+use tokio::sync::{mpsc, oneshot};
 use zbus::connection::{AuthMechanism, Builder};
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Guid, interface};
 
-use crate::engine::{Handle, SessionEvent, SessionSignal};
+use crate::engine::{Handle, Reply, SessionEvent, SessionSignal};
+use crate::process::ballot::Vote;
 use crate::sys::session_socket::{Greeting, greeting};
 
 /// The longest reason that is read.
@@ -32,6 +34,14 @@ impl Served {
         self.handle
             .session(self.process.clone(), self.run, event)
             .await;
+    }
+
+    /// Says something that is answered.
+    async fn ask<T>(&self, event: impl FnOnce(Reply<T>) -> SessionEvent) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.say(event(reply)).await;
+        let over = |_| Error::Failed("this session is over".to_owned());
+        answer.await.map_err(over)?
     }
 }
 
@@ -104,6 +114,11 @@ impl Session {
         Ok(self.served.process.to_string())
     }
 
+    /// From now on it is told nothing any more.
+    async fn unregister(&self) {
+        self.served.say(SessionEvent::Unregister).await;
+    }
+
     /// The vote on a change.
     async fn vote(
         &self,
@@ -116,33 +131,37 @@ impl Session {
         if !accept && reason.is_empty() {
             return Err(Error::Invalid("a veto needs a reason".to_owned()));
         }
-        let veto = if accept { String::new() } else { reason };
-        self.served
-            .say(SessionEvent::Vote {
-                change,
-                veto,
-                reached,
-            })
-            .await;
-        Ok(())
+        let veto = (!accept).then_some(reason);
+        let vote = Vote { veto, reached };
+        let event = |reply| SessionEvent::Vote(ChangeId(change), vote, reply);
+        self.served.ask(event).await
+    }
+
+    /// Needs so many milliseconds more to vote; answers how many were granted. Once a change.
+    async fn more_time(&self, change: u64, milliseconds: u64) -> Result<u64, Error> {
+        let wanted = Duration::from_millis(milliseconds);
+        let event = |reply| SessionEvent::MoreTime(ChangeId(change), wanted, reply);
+        let granted = self.served.ask(event).await?;
+        Ok(u64::try_from(granted.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// *Ready and waiting*, or why not.
     async fn prepared(&self, change: u64, reason: &str) -> Result<(), Error> {
         let reason = bounded(reason)?;
-        self.served
-            .say(SessionEvent::Prepared { change, reason })
-            .await;
-        Ok(())
+        let event = |reply| SessionEvent::Prepared(ChangeId(change), reason, reply);
+        self.served.ask(event).await
     }
 
     /// *Done*, or why it asks to be restarted instead.
     async fn done(&self, change: u64, restart: &str) -> Result<(), Error> {
         let restart = bounded(restart)?;
-        self.served
-            .say(SessionEvent::Done { change, restart })
-            .await;
-        Ok(())
+        let event = |reply| SessionEvent::Done(ChangeId(change), restart, reply);
+        self.served.ask(event).await
+    }
+
+    /// The end of a change was heard. Until then it is told again, and in the end not any more.
+    async fn heard(&self, change: u64) {
+        self.served.say(SessionEvent::Heard(ChangeId(change))).await;
     }
 
     /// The question before anything is touched.

@@ -6,6 +6,7 @@ use model::ProcessName;
 use model::process::{KillMode, Ready};
 use rustix::process::Signal as Sig;
 
+use super::signals::by_name;
 use super::supervised::Task;
 use super::{Engine, News};
 use crate::process::machine::{Again, End, State, Then, Why};
@@ -18,7 +19,7 @@ impl Engine {
         let Some(process) = self.processes.get(name) else {
             return;
         };
-        let signal = stop_signal(&process.spec.stop_signal);
+        let signal = by_name(&process.spec.stop_signal).unwrap_or(Sig::TERM);
         let single: Vec<u32> = process.main.or(process.command).into_iter().collect();
         let targets = match process.spec.kill_mode {
             KillMode::ControlGroup => process.members(),
@@ -130,17 +131,4 @@ async fn gone(pid: u32) {
     if let Ok(fd) = watched::readable(pidfd) {
         drop(fd.readable().await);
     }
-}
-
-/// The signal that a declaration names; SIGTERM where nobody knows that name.
-fn stop_signal(name: &str) -> Sig {
-    let full = if name.starts_with("SIG") {
-        name.to_owned()
-    } else {
-        format!("SIG{name}")
-    };
-    let known = full.parse::<nix::sys::signal::Signal>().ok();
-    known
-        .and_then(|signal| Sig::from_named_raw(signal as i32))
-        .unwrap_or(Sig::TERM)
 }

@@ -12,11 +12,16 @@
 //! done, with the number of the run that it belongs to. So an answer that comes too late is known
 //! as such, and no two events ever race.
 
+mod beside;
 mod ending;
+mod ends;
 mod evaluate;
 mod handover;
+mod readying;
 mod report;
 mod run;
+mod settling;
+mod signals;
 mod starting;
 mod state;
 mod supervised;
@@ -34,7 +39,7 @@ use model::change::{ProcessStatus, Progress};
 use model::transition::{
     Announcement, Ask, Ended, Prepare, Prepared, Transition, TransitionReport, Tree, Votes,
 };
-use model::{Generation, ProcessName};
+use model::{ChangeId, Generation, ProcessName};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::process::Exit;
@@ -48,6 +53,8 @@ use crate::sys::spawn::Spawned;
 use crate::sys::state_files::StateFiles;
 use crate::sys::view::View;
 
+use self::ends::Unheard;
+use self::readying::Readying;
 use self::supervised::Supervised;
 pub use self::told::{SessionEvent, SessionSignal};
 use self::transition::{Run, Waiting};
@@ -55,7 +62,7 @@ use self::views::Views;
 use self::votes::Question;
 
 /// An answer on its way to a caller.
-type Reply<T> = oneshot::Sender<Result<T, Error>>;
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// What callers ask for.
 #[derive(Debug)]
@@ -109,8 +116,18 @@ pub(crate) enum Event {
     StateReady(ProcessName, Result<(), String>),
     /// The time to answer a question is over.
     QuestionDue(u64),
+    /// The time to get ready is over.
+    ReadyingDue(u64),
     /// An evaluate program has voted.
     Evaluated(u64, ProcessName, Result<(), String>),
+    /// An evaluate program asks for more time.
+    ProgramWantsTime(u64, ProcessName, Duration),
+    /// A process has not acknowledged the end of a change in time.
+    Unheard(ProcessName, ChangeId),
+    /// A health program has ended.
+    HealthChecked(u64, ProcessName, Result<(), String>),
+    /// All that a transition started have stayed up for as long as they had to.
+    Settled,
 }
 
 /// News of a run.
@@ -212,7 +229,12 @@ pub struct Engine {
     run: Option<Run>,
     waiting: Waiting,
     question: Option<Question>,
+    readying: Option<Readying>,
     questions: u64,
+    /// Ends of changes that processes have not acknowledged.
+    unheard: BTreeMap<ProcessName, Unheard>,
+    /// The change that processes were told of last.
+    told: Option<ChangeId>,
     /// What the running change is, from *prepare* on.
     announcement: Option<Announcement>,
     /// Processes whose live state has changed since it was written.
@@ -237,7 +259,10 @@ impl Engine {
             run: None,
             waiting: Waiting::default(),
             question: None,
+            readying: None,
             questions: 0,
+            unheard: BTreeMap::new(),
+            told: None,
             announcement: None,
             unsaved: BTreeSet::new(),
             held: BTreeSet::new(),
@@ -284,7 +309,16 @@ impl Engine {
             Event::TreeReady(run, made) => self.tree_ready(*run, made),
             Event::StateReady(name, result) => self.state_ready(&name, result),
             Event::QuestionDue(number) => self.question_due(number),
+            Event::ReadyingDue(number) => self.readying_due(number),
             Event::Evaluated(number, name, vote) => self.evaluated(number, &name, vote),
+            Event::ProgramWantsTime(number, name, time) => {
+                self.program_wants_time(number, &name, time);
+            }
+            Event::Unheard(name, change) => self.unheard(&name, change),
+            Event::HealthChecked(number, name, result) => {
+                self.health_checked(number, &name, result);
+            }
+            Event::Settled => self.settled(),
         }
     }
 
@@ -297,7 +331,7 @@ impl Engine {
             Request::Log(name, reply) => answer(reply, self.log_of(&name)),
             Request::Restart(names, reply) => self.restart(&names, reply),
             Request::View(reply) => self.open_view(reply),
-            Request::Ask(ask, reply) => self.ask(*ask, reply),
+            Request::Ask(ask, reply) => self.ask(&ask, reply),
             Request::Prepare(prepare, reply) => self.prepare(*prepare, reply),
             Request::Transition(transition, reply) => self.transition(*transition, reply),
             Request::End(ended, reply) => {

@@ -4,16 +4,16 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use model::change::{ProcessOutcome, Verdict, Veto};
+use model::change::{Moment, ProcessOutcome, Verdict, Veto, What};
 use model::transition::{ChangedFile, TransitionReport, Tree};
 use model::{ProcessName, fault};
 
-use super::supervised::Supervised;
+use super::settling::fallen;
+use super::supervised::{Supervised, Times};
 use super::transition::{Part, Run};
 use super::{Engine, answer};
-use crate::process::machine::State;
 use crate::sys::logs::Log;
 use crate::sys::{clock, maps};
 
@@ -27,11 +27,14 @@ impl Engine {
         let mut quotes = Vec::new();
         for (name, part) in &run.parts {
             let process = self.processes.get(name);
-            let failed = part.failed.clone().or_else(|| fallen(part, process));
+            let fell = || fallen(part, process, run.settles());
+            let failed = part.failed.clone().or_else(fell);
             if let Some(reason) = failed {
                 quotes.push((name.clone(), reason, process.and_then(|p| p.log.clone())));
             }
-            report.processes.push(outcome(name, part, process));
+            report
+                .processes
+                .push(outcome(name, part, process, run.began));
         }
         let looked_at = self.to_look_at(&run);
         for name in run
@@ -179,19 +182,13 @@ impl LookAt {
     }
 }
 
-/// Why a process is not where its part wanted it, though its step was done.
-fn fallen(part: &Part, process: Option<&Supervised>) -> Option<String> {
-    part.wanted.as_ref()?;
-    match process.map(|process| &process.state) {
-        Some(State::Failed(why)) => Some(format!("{why} after it was ready")),
-        Some(State::Stopped) | None if part.verdict != Verdict::Notify => {
-            Some("does not run".to_owned())
-        }
-        _ => None,
-    }
-}
-
-fn outcome(name: &ProcessName, part: &Part, process: Option<&Supervised>) -> ProcessOutcome {
+/// `began`: what lies before it belongs to an earlier change.
+fn outcome(
+    name: &ProcessName,
+    part: &Part,
+    process: Option<&Supervised>,
+    began: Instant,
+) -> ProcessOutcome {
     let times = process.map(|process| process.times).unwrap_or_default();
     let told = part.verdict == Verdict::Notify;
     let started = matches!(part.verdict, Verdict::Start | Verdict::Restart);
@@ -212,8 +209,27 @@ fn outcome(name: &ProcessName, part: &Part, process: Option<&Supervised>) -> Pro
         down_ms,
         ready_ms,
         detail,
-        moments: Vec::new(),
+        moments: moments(part, times, began),
     }
+}
+
+/// What happened to a process in a transition, in order of time.
+fn moments(part: &Part, times: Times, began: Instant) -> Vec<Moment> {
+    let timed = [
+        (What::Changed, part.told_at),
+        (What::Done, part.done_at),
+        (What::Stopping, times.stop),
+        (What::Started, times.start),
+        (What::Ready, times.ready),
+    ];
+    let of_this = |at: &Instant| *at >= began;
+    let timed = timed.into_iter().filter_map(|(what, at)| {
+        let at_ms = clock::wall_of(at.filter(of_this)?);
+        Some(Moment { what, at_ms })
+    });
+    let mut moments: Vec<Moment> = part.moments.iter().copied().chain(timed).collect();
+    moments.sort_by_key(|moment| (moment.at_ms, moment.what));
+    moments
 }
 
 async fn quote(log: Option<Log>) -> String {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::process::{CommandLine, Kind, Ready};
+use model::process::{CommandLine, Ready};
 use model::report::Chain;
 use model::{ProcessName, fault};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -65,7 +65,8 @@ impl Engine {
             pending.notification = Some(Arc::new(writer));
             process.ear = Some(Ear::Newline(reader));
         }
-        if process.spec.kind == Kind::SelfManaging {
+        // A Simple process that uses files may ask to be told of them by call.
+        if process.spec.is_told() {
             let pair = session_socket::pair().map_err(|e| format!("no session socket: {e}"))?;
             pending.session = Some(Arc::new(pair.1));
             self.open_session(name, pair.0);

@@ -4,17 +4,19 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::change::Verdict;
+use model::bus::Error;
+use model::change::{Verdict, What};
 use model::report::Chain;
-use model::transition::Ended;
 use model::{ChangeId, ProcessName, fault};
 use rustix::fs::{Mode, OFlags};
 use tokio::sync::mpsc;
 
+use super::report::Replaced;
 use super::supervised::Task;
 use super::transition::{Telling, is_self_managing};
-use super::{Engine, News};
+use super::{Engine, News, Reply, answer};
 use crate::dbus::session;
+use crate::process::ballot::{Refused, Vote};
 use crate::process::machine::{self, State};
 use crate::sys::view::Moves;
 use crate::sys::{clock, maps, reap};
@@ -33,29 +35,18 @@ pub(super) struct Session {
 pub enum SessionEvent {
     /// It wants to be told of changes.
     Register,
+    /// It does not want to be told of changes any more.
+    Unregister,
     /// Its vote on a change.
-    Vote {
-        /// The change.
-        change: u64,
-        /// Why not; empty: it accepts.
-        veto: String,
-        /// Whether it says that it is reached.
-        reached: bool,
-    },
-    /// *Ready and waiting*, or why not.
-    Prepared {
-        /// The change.
-        change: u64,
-        /// Why not; empty: it is ready.
-        reason: String,
-    },
-    /// *Done*, or why it wants to be restarted.
-    Done {
-        /// The change.
-        change: u64,
-        /// Why it wants to be restarted; empty: it is done.
-        restart: String,
-    },
+    Vote(ChangeId, Vote, Reply<()>),
+    /// It needs more time to vote, this much; it is answered how much it gets.
+    MoreTime(ChangeId, Duration, Reply<Duration>),
+    /// *Ready and waiting*, or why not where the text is not empty.
+    Prepared(ChangeId, String, Reply<()>),
+    /// *Done*, or why it wants to be restarted where the text is not empty.
+    Done(ChangeId, String, Reply<()>),
+    /// It has heard the end of a change.
+    Heard(ChangeId),
     /// It has closed its session.
     Closed,
 }
@@ -135,39 +126,38 @@ impl Engine {
                 let status = process.status();
                 self.tell_all(super::Signal::ProcessChanged(status));
             }
+            SessionEvent::Unregister => self.unregister(name),
             SessionEvent::Closed => {
                 process.session = None;
                 self.lost_session(name);
             }
-            SessionEvent::Vote {
-                change,
-                veto,
-                reached,
-            } => {
-                self.voted(name, ChangeId(change), veto, reached);
+            SessionEvent::Vote(change, vote, reply) => {
+                answer(reply, taken(self.voted(name, change, vote)));
             }
-            SessionEvent::Prepared { change, reason } => {
-                self.prepared(name, ChangeId(change), reason);
+            SessionEvent::MoreTime(change, wanted, reply) => {
+                answer(reply, taken(self.more_time(name, change, wanted)));
             }
-            SessionEvent::Done { change, restart } => {
-                self.said_done(name, ChangeId(change), &restart);
+            SessionEvent::Prepared(change, reason, reply) => {
+                answer(reply, taken(self.prepared(name, change, reason)));
             }
+            SessionEvent::Done(change, restart, reply) => {
+                answer(reply, taken(self.said_done(name, change, &restart)));
+            }
+            SessionEvent::Heard(change) => self.heard(name, change),
         }
     }
 
-    /// A change has ended: everybody who may have been told of it is told of that.
-    pub(super) fn end(&mut self, ended: &Ended) {
-        self.announcement = None;
-        self.call_off(ended.change);
-        if self.run.is_none() {
-            self.held.clear();
-        }
-        let Ok(document) = serde_json::to_string(ended) else {
+    /// From now on it is told nothing; what waits for it has lost it.
+    fn unregister(&mut self, name: &ProcessName) {
+        let Some(process) = self.processes.get_mut(name) else {
             return;
         };
-        for name in self.registered() {
-            self.say(&name, SessionSignal::Ended(document.clone()));
+        if let Some(session) = &mut process.session {
+            session.registered = false;
         }
+        let status = process.status();
+        self.lost_session(name);
+        self.tell_all(super::Signal::ProcessChanged(status));
     }
 
     /// A told process's step: its view is moved, then it is told.
@@ -232,9 +222,13 @@ impl Engine {
             process.package = told.wanted.package.clone();
         }
         let change = run.change.unwrap_or_default();
+        self.told = Some(change);
         self.save(name);
         let heard = self.say(name, SessionSignal::Changed(change.0));
         let holds_up = told.as_ref().is_some_and(|told| told.reached) && heard;
+        if !heard {
+            self.signal_change(name);
+        }
         if !holds_up {
             return self.told_done(name);
         }
@@ -247,15 +241,32 @@ impl Engine {
         }
     }
 
-    fn said_done(&mut self, name: &ProcessName, change: ChangeId, restart: &str) {
-        let Some(run) = &self.run else { return };
-        let (running, replaced) = (run.change, self.replaced(&run.tree));
-        if running != Some(change) || self.telling(name) != Some(Telling::Awaiting) {
-            return;
+    /// Those who are not waited for may say it too, and later.
+    fn said_done(
+        &mut self,
+        name: &ProcessName,
+        change: ChangeId,
+        restart: &str,
+    ) -> Result<(), Refused> {
+        let running = self.run.as_ref().filter(|run| run.change == Some(change));
+        let Some(run) = running else {
+            let last = self.told == Some(change);
+            return last.then_some(()).ok_or(Refused::NoQuestion(change));
+        };
+        if self.telling(name) != Some(Telling::Awaiting) {
+            return Ok(());
         }
-        if !restart.is_empty() {
-            return self.restart_told(name, &format!("asked for a restart: {restart}"));
+        if restart.is_empty() {
+            let replaced = self.replaced(&run.tree);
+            self.look_at_mappings(name, replaced);
+        } else {
+            self.restart_told(name, &format!("asked for a restart: {restart}"));
         }
+        Ok(())
+    }
+
+    /// Has what it maps looked at, after it said *done*.
+    fn look_at_mappings(&mut self, name: &ProcessName, replaced: Replaced) {
         self.set_telling(name, Telling::Checking);
         let pids = self
             .processes
@@ -302,7 +313,7 @@ impl Engine {
     }
 
     /// The session of a process that a question or a step waits for has gone.
-    fn lost_session(&mut self, name: &ProcessName) {
+    pub(super) fn lost_session(&mut self, name: &ProcessName) {
         self.note_end_for_question(name);
         if self.telling(name) == Some(Telling::Awaiting) {
             self.restart_told(name, "closed its session before it said done");
@@ -362,6 +373,9 @@ impl Engine {
         };
         if down && self.telling(name) == Some(Telling::Stopping) {
             self.set_telling(name, Telling::Starting);
+            if let Some(run) = &mut self.run {
+                run.note(name, What::Stopped);
+            }
             self.start_wanted(name);
         }
     }
@@ -375,6 +389,11 @@ impl Engine {
             part.telling = telling;
         }
     }
+}
+
+/// An answer as its giver hears whether it counts.
+fn taken<T>(result: Result<T, Refused>) -> Result<T, Error> {
+    result.map_err(|refused| Error::Invalid(refused.to_string()))
 }
 
 /// The mount namespace of a process that is certainly the one with this number.

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use model::bus::Error;
-use model::change::{Progress, Verdict};
+use model::change::{Moment, Progress, Verdict, What};
 use model::process::Kind;
 use model::transition::{StateAct, Told, Transition, TransitionReport, Tree, Wanted};
 use model::{ChangeId, ProcessName, fault};
 use resolve::steps::{Member, StepKind, graph};
 
+use super::settling::Settling;
 use super::supervised::Supervised;
 use super::{Engine, Event, Reply, Signal, answer, unknown};
 use crate::graph::Walk;
 use crate::process::machine::{self, State};
+use crate::sys::clock;
 
 /// A transition on its way.
 #[derive(Debug)]
@@ -30,6 +32,27 @@ pub(crate) struct Run {
     active: BTreeMap<ProcessName, usize>,
     /// Whoever waits for its end.
     pub(super) replies: Vec<Reply<TransitionReport>>,
+    /// When its first step was taken.
+    pub(super) began: Instant,
+    pub(super) settling: Settling,
+}
+
+/// What a transition is to bring about.
+struct Aim {
+    parts: BTreeMap<ProcessName, Part>,
+    state: BTreeMap<ProcessName, StateAct>,
+    settling_ms: u64,
+}
+
+impl Aim {
+    /// Nothing but these parts.
+    fn of(parts: BTreeMap<ProcessName, Part>) -> Self {
+        Self {
+            parts,
+            state: BTreeMap::new(),
+            settling_ms: 0,
+        }
+    }
 }
 
 /// Transitions that came while another was carried out.
@@ -55,6 +78,8 @@ pub(crate) struct Part {
     pub(super) done_at: Option<Instant>,
     pub(super) detail: Option<String>,
     pub(super) failed: Option<String>,
+    /// What happened to it that its times do not tell.
+    pub(super) moments: Vec<Moment>,
 }
 
 /// Where a told process is.
@@ -85,7 +110,19 @@ impl Part {
             done_at: None,
             detail: None,
             failed: None,
+            moments: Vec::new(),
         }
+    }
+
+    /// Whether it is to be looked whether it is well: what was started or reached, and came up.
+    fn is_to_be_checked(&self) -> bool {
+        let reached = self.told.as_ref().is_none_or(|told| told.reached);
+        self.wanted.is_some() && self.failed.is_none() && reached
+    }
+
+    /// Whether it is stopped or started, rather than told.
+    pub(super) fn is_started(&self) -> bool {
+        self.verdict != Verdict::Notify
     }
 }
 
@@ -110,6 +147,27 @@ impl Run {
             && self.tree == wanted.tree
             && { started }.all(in_it)
             && wanted.obsolete.iter().all(gone)
+    }
+
+    /// Whether every step has been taken.
+    pub(super) fn is_walked(&self) -> bool {
+        self.walk.is_finished()
+    }
+
+    /// Notes that something happened to a process now.
+    pub(super) fn note(&mut self, name: &ProcessName, what: What) {
+        if let Some(part) = self.parts.get_mut(name) {
+            let at_ms = clock::wall_ms();
+            part.moments.push(Moment { what, at_ms });
+        }
+    }
+
+    /// Notes why a process is not where it should be; the first reason stays.
+    pub(super) fn fail(&mut self, name: &ProcessName, why: String) {
+        self.note(name, What::Failed);
+        if let Some(part) = self.parts.get_mut(name) {
+            part.failed.get_or_insert(why);
+        }
     }
 }
 
@@ -146,8 +204,12 @@ impl Engine {
         for name in wanted.obsolete {
             parts.insert(name, Part::new(Verdict::Stop, None));
         }
-        let state = wanted.state;
-        self.plan(Some(wanted.change), wanted.tree, (parts, state), reply);
+        let aim = Aim {
+            parts,
+            state: wanted.state,
+            settling_ms: wanted.settling_ms,
+        };
+        self.plan(Some(wanted.change), wanted.tree, aim, reply);
     }
 
     fn is_moving(&self) -> bool {
@@ -168,7 +230,7 @@ impl Engine {
     }
 
     /// Begins what waited for its turn, if anybody still wants it.
-    fn next_transition(&mut self) {
+    pub(super) fn next_transition(&mut self) {
         while !self.is_moving() {
             match self.waiting.asked.pop_front() {
                 Some((_, reply)) if reply.is_closed() => {}
@@ -195,7 +257,7 @@ impl Engine {
             let why = "no generation is active yet: activate a package first";
             return answer(reply, Err(Error::Invalid(why.to_owned())));
         };
-        self.plan(None, tree, (parts, BTreeMap::new()), reply);
+        self.plan(None, tree, Aim::of(parts), reply);
     }
 
     /// Stops everything, in order.
@@ -212,7 +274,7 @@ impl Engine {
         };
         let tree = self.tree.clone().unwrap_or(none);
         let (inner, done) = tokio::sync::oneshot::channel();
-        self.plan(None, tree, (parts, BTreeMap::new()), inner);
+        self.plan(None, tree, Aim::of(parts), inner);
         tokio::spawn(async move {
             let result = done
                 .await
@@ -225,7 +287,7 @@ impl Engine {
         &mut self,
         change: Option<ChangeId>,
         tree: Tree,
-        (parts, state): (BTreeMap<ProcessName, Part>, BTreeMap<ProcessName, StateAct>),
+        aim: Aim,
         reply: Reply<TransitionReport>,
     ) {
         if self.is_moving() {
@@ -235,6 +297,11 @@ impl Engine {
             let why = format!("{what} is being carried out");
             return answer(reply, Err(Error::Busy(why)));
         }
+        let Aim {
+            parts,
+            state,
+            settling_ms,
+        } = aim;
         let members = self.members_of(&parts, &tree);
         let walk = match graph(&members) {
             Ok(graph) => Walk::new(graph),
@@ -249,6 +316,8 @@ impl Engine {
             state,
             active: BTreeMap::new(),
             replies: vec![reply],
+            began: clock::now(),
+            settling: Settling::new(settling_ms),
         };
         if !starts {
             return self.begin(run);
@@ -389,7 +458,8 @@ impl Engine {
     pub(super) fn advance(&mut self, name: &ProcessName) {
         let Some(run) = &mut self.run else { return };
         let Some(number) = run.active.get(name).copied() else {
-            return;
+            // It may have fallen after its step was done.
+            return self.finish_if_done();
         };
         let kind = run.walk.step(number).map(|step| step.kind);
         let state = self
@@ -419,18 +489,25 @@ impl Engine {
         let Some(number) = run.active.remove(name) else {
             return;
         };
-        if let (Some(part), Some(why)) = (run.parts.get_mut(name), failure) {
-            part.failed = Some(why);
+        let kind = run.walk.step(number).map(|step| step.kind);
+        match (failure, kind) {
+            (Some(why), _) => run.fail(name, why),
+            (None, Some(StepKind::Stop)) => run.note(name, What::Stopped),
+            (None, Some(StepKind::Start | StepKind::Tell) | None) => {}
         }
+        let is_up = run.parts.get(name).is_some_and(Part::is_to_be_checked);
         let next = run.walk.done(number);
         self.progress(what);
+        if is_up && kind != Some(StepKind::Stop) {
+            self.begin_check(name);
+        }
         for number in next {
             self.take(number);
         }
         self.finish_if_done();
     }
 
-    fn progress(&self, what: String) {
+    pub(super) fn progress(&self, what: String) {
         let count = self.run.as_ref().map(|run| run.walk.count());
         let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let count = count.map(|(done, all)| (number(done), number(all)));
@@ -439,13 +516,6 @@ impl Engine {
             what,
             count,
         }));
-    }
-
-    fn finish_if_done(&mut self) {
-        if let Some(run) = self.run.take_if(|run| run.walk.is_finished()) {
-            self.finish(run);
-            self.next_transition();
-        }
     }
 }
 

@@ -17,6 +17,8 @@
 //!   of its last run is left.
 //! - An end that nobody asked for goes through `Stopping` too: whoever is left in the group is
 //!   stopped before the process waits for its restart, fails, or is done.
+//! - The stop commands of a process that had come up run however it ends; those of one whose start
+//!   failed do not.
 //! - `Waiting` is the time before a restart. Asking for a start ends it at once.
 //! - `Done` is an end with success. A oneshot that remains after its exit is `Done` with its group
 //!   left alone; its stop commands run when it is stopped.
@@ -236,10 +238,10 @@ pub fn step(rules: &Rules, state: State, event: Event) -> Next {
         Event::Start => start(rules, state),
         Event::Stop => stop(rules, state),
         Event::Started => started(rules, state),
-        Event::NotStarted(why) => not_started(state, why),
+        Event::NotStarted(why) => while_starting(state, || fail(Why::NotStarted(why))),
         Event::CommandEnded(result) => command_ended(rules, state, result),
-        Event::Ready => ready(rules, state),
-        Event::MainLost(why) => main_lost(state, why),
+        Event::Ready => while_starting(state, || running(rules)),
+        Event::MainLost(why) => while_starting(state, || fail(Why::MainLost(why))),
         Event::Exited(exit) => exited(rules, state, exit),
         Event::Emptied(again) => emptied(rules, state, again),
         Event::Due => due(rules, state),
@@ -276,8 +278,8 @@ fn begin(rules: &Rules) -> Next {
 fn stop(rules: &Rules, state: State) -> Next {
     match state {
         State::Pre(_) | State::Starting => signal(Then::Stop),
-        State::Ready | State::Post(_) => stop_commands(rules),
-        State::Done if rules.remain => stop_commands(rules),
+        State::Ready | State::Post(_) => stop_commands(rules, Then::Stop),
+        State::Done if rules.remain => stop_commands(rules, Then::Stop),
         State::StopCommand(n, _) => same(State::StopCommand(n, Then::Stop)),
         State::Stopping(_) => same(State::Stopping(Then::Stop)),
         State::Killing(_) => same(State::Killing(Then::Stop)),
@@ -286,12 +288,14 @@ fn stop(rules: &Rules, state: State) -> Next {
     }
 }
 
-fn stop_commands(rules: &Rules) -> Next {
+/// The end of a process that has come up: its stop commands, then the signal for whoever is left.
+/// They run also when it has ended by itself, and not when its start failed, as systemd has it.
+fn stop_commands(rules: &Rules, then: Then) -> Next {
     if rules.stop > 0 {
         let actions = vec![Action::Arm(Timer::Stop), Action::Run(Commands::Stop, 0)];
-        return (State::StopCommand(0, Then::Stop), actions);
+        return (State::StopCommand(0, then), actions);
     }
-    signal(Then::Stop)
+    signal(then)
 }
 
 fn signal(then: Then) -> Next {
@@ -326,9 +330,10 @@ fn started(rules: &Rules, state: State) -> Next {
     }
 }
 
-fn not_started(state: State, why: String) -> Next {
+/// What matters only while the program is being started.
+fn while_starting(state: State, next: impl FnOnce() -> Next) -> Next {
     match state {
-        State::Starting => fail(Why::NotStarted(why)),
+        State::Starting => next(),
         State::Stopped
         | State::Pre(_)
         | State::Post(_)
@@ -373,22 +378,6 @@ fn command_ended(rules: &Rules, state: State, result: Result<(), String>) -> Nex
     }
 }
 
-fn ready(rules: &Rules, state: State) -> Next {
-    match state {
-        State::Starting => running(rules),
-        State::Stopped
-        | State::Pre(_)
-        | State::Post(_)
-        | State::Ready
-        | State::StopCommand(..)
-        | State::Stopping(_)
-        | State::Killing(_)
-        | State::Waiting
-        | State::Failed(_)
-        | State::Done => same(state),
-    }
-}
-
 /// It has said that it is ready.
 fn running(rules: &Rules) -> Next {
     if rules.post > 0 {
@@ -401,26 +390,10 @@ fn running(rules: &Rules) -> Next {
 fn up(rules: &Rules) -> Next {
     match (rules.ready, rules.remain) {
         (Ready::Oneshot, true) => (State::Done, vec![Action::Disarm]),
-        (Ready::Oneshot, false) => signal(Then::Ended(End::Clean)),
+        (Ready::Oneshot, false) => stop_commands(rules, Then::Ended(End::Clean)),
         (Ready::Exec | Ready::Notify | Ready::Descriptor | Ready::Socket | Ready::Forking, _) => {
             (State::Ready, vec![Action::Disarm])
         }
-    }
-}
-
-fn main_lost(state: State, why: String) -> Next {
-    match state {
-        State::Starting => fail(Why::MainLost(why)),
-        State::Stopped
-        | State::Pre(_)
-        | State::Post(_)
-        | State::Ready
-        | State::StopCommand(..)
-        | State::Stopping(_)
-        | State::Killing(_)
-        | State::Waiting
-        | State::Failed(_)
-        | State::Done => same(state),
     }
 }
 
@@ -436,8 +409,8 @@ fn exited(rules: &Rules, state: State, exit: Exit) -> Next {
             | Ready::Descriptor
             | Ready::Socket => fail(Why::Exited(exit)),
         },
-        State::Ready | State::Post(_) if exit.is_clean() => signal(Then::Ended(End::Clean)),
-        State::Ready | State::Post(_) => fail(Why::Exited(exit)),
+        State::Ready => stop_commands(rules, Then::Ended(end_of(exit))),
+        State::Post(_) => signal(Then::Ended(end_of(exit))),
         // The main process has had its signal; with `mixed` the others get no second one.
         State::Stopping(then) if rules.kill == KillMode::Mixed => (
             State::Killing(then),
@@ -452,6 +425,13 @@ fn exited(rules: &Rules, state: State, exit: Exit) -> Next {
         | State::Failed(_)
         | State::Done => same(state),
     }
+}
+
+fn end_of(exit: Exit) -> End {
+    if exit.is_clean() {
+        return End::Clean;
+    }
+    End::Failed(Why::Exited(exit))
 }
 
 fn emptied(rules: &Rules, state: State, again: Again) -> Next {

@@ -1,6 +1,7 @@
 //! A supervised process as a thing that can be reasoned about: its state machine, and when an
 //! ended one is started again. No clock, no file, no wait.
 
+pub mod ballot;
 pub mod machine;
 pub mod restart;
 

@@ -1,6 +1,6 @@
 /* One program that plays every part, by its words:
    ready | notify | newline N | fork PIDFILE | listen PATH | exit CODE | ignore-term | child | say TEXT | env NAME |
-   sleep (for ever) | write PATH TEXT | after FILE (wait until it exists) */
+   on-hup FILE (write it at SIGHUP) | sleep (for ever) | write PATH TEXT | after FILE (wait until it exists) */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>
@@ -19,6 +19,15 @@ static void tell(const char *text) {
     strncpy(to.sun_path, path, sizeof to.sun_path - 1);
     if (sendto(s, text, strlen(text), 0, (void *)&to, sizeof to) < 0) { perror("notify"); _exit(91); }
     close(s);
+}
+static const char *on_hup;
+static void hup(int signal) {
+    char b[256] = "hup ";
+    int f = open(on_hup, O_RDONLY);
+    int n = f < 0 ? -1 : read(f, b + 4, 240);
+    (void)signal;
+    if (n < 0 || write(1, b, n + 4) < 0 || write(1, "\n", 1) < 0) _exit(97);
+    close(f);
 }
 int main(int c, char **v) {
     setvbuf(stdout, 0, _IOLBF, 0);
@@ -39,6 +48,7 @@ int main(int c, char **v) {
             if (bind(s, (void *)&at, sizeof at) || listen(s, 9)) return 94;
         } else if (!strcmp(v[i], "exit")) return atoi(v[++i]);
         else if (!strcmp(v[i], "abort")) abort();
+        else if (!strcmp(v[i], "on-hup")) { on_hup = v[++i]; signal(SIGHUP, hup); }
         else if (!strcmp(v[i], "ignore-term")) signal(SIGTERM, SIG_IGN);
         else if (!strcmp(v[i], "child")) { if (!fork()) { setsid(); signal(SIGTERM, SIG_IGN); for (;;) pause(); } }
         else if (!strcmp(v[i], "say")) puts(v[++i]);

@@ -6,7 +6,7 @@ use super::{Files, Found, Subject, is_absolute, is_account, is_octal_mode, is_re
 use crate::ids::ProcessName;
 use crate::manifest::{Manifest, Node};
 use crate::path::{PackagePath, merged_usr};
-use crate::process::{ListenSocket, ProcessSpec, Ready};
+use crate::process::{Disruption, Kind, ListenSocket, ProcessSpec, Ready};
 
 pub(super) fn check(manifest: &Manifest, files: &Files<'_>, found: &mut Found) {
     let mut names = BTreeSet::new();
@@ -25,6 +25,7 @@ pub(super) fn check(manifest: &Manifest, files: &Files<'_>, found: &mut Found) {
         for pattern in &process.uses_files {
             uses_files(pattern, &subject, found);
         }
+        changes(process, &subject, found);
     }
     cycles(&manifest.processes, found);
 }
@@ -40,7 +41,15 @@ fn commands(process: &ProcessSpec, files: &Files<'_>, subject: &Subject, found: 
         "'exec' is empty".to_owned()
     });
     program("exec", &process.exec, files, (subject, found));
-    program("evaluate", &process.evaluate, files, (subject, found));
+    let programs = [
+        ("evaluate", &process.evaluate),
+        ("check", &process.check),
+        ("migrate", &process.migrate),
+        ("migrate-back", &process.migrate_back),
+    ];
+    for (what, command) in programs {
+        program(what, command, files, (subject, found));
+    }
     for (what, list) in lists {
         for command in list {
             found.unless(!command.is_empty(), subject, || {
@@ -167,6 +176,42 @@ fn readiness(process: &ProcessSpec, subject: &Subject, found: &mut Found) {
     found.unless(is_signal(&process.stop_signal), subject, || {
         format!("{:?} is no signal's name", process.stop_signal)
     });
+}
+
+/// What a change means to it.
+fn changes(process: &ProcessSpec, subject: &Subject, found: &mut Found) {
+    if let Some(signal) = &process.change_signal {
+        // The numbers of the real-time ones belong to the C library of each program.
+        found.unless(
+            is_signal(signal) && !signal.starts_with("SIGRT"),
+            subject,
+            || format!("{signal:?} is no signal's name that 'change-signal' can take"),
+        );
+        found.unless(!process.uses_files.is_empty(), subject, || {
+            "'change-signal' tells of changes to 'uses-files', and there are none".to_owned()
+        });
+    }
+    let veto = process.disruption == Disruption::Veto;
+    found.unless(!veto || process.kind == Kind::Simple, subject, || {
+        "disruption = \"veto\" is for Simple processes: this one votes itself".to_owned()
+    });
+    let state = [
+        ("snapshot", process.snapshot),
+        ("migrate", !process.migrate.is_empty()),
+        ("migrate-back", !process.migrate_back.is_empty()),
+    ];
+    for (what, is_there) in state {
+        found.unless(
+            !is_there || process.state_version.is_some(),
+            subject,
+            || format!("'{what}' is of use only where 'state-version' says which state it is"),
+        );
+    }
+    found.unless(
+        !process.snapshot || !process.state_directory.is_empty(),
+        subject,
+        || "'snapshot' copies 'state-directory', and there is none".to_owned(),
+    );
 }
 
 fn is_signal(name: &str) -> bool {

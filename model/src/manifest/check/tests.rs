@@ -288,3 +288,45 @@ fn an_unknown_word_about_a_file_is_refused_and_a_known_one_reads_back() {
     let bytes = good.to_bytes().unwrap();
     assert_eq!(serde_json::from_slice::<Manifest>(&bytes).unwrap(), good);
 }
+
+#[test]
+fn what_a_process_says_of_changes_makes_sense() {
+    let one = |more: &str| format!(r#"{{"name":"p","exec":["/usr/bin/p"],{more}}}"#);
+    let files = [program("/usr/bin/p", 0o755), data("/usr/share/x")];
+    let sound = [
+        r#""uses-files":["/usr/share/*"],"change-signal":"SIGHUP""#,
+        r#""check":["/usr/bin/p","--ok"],"check-timeout":"5s""#,
+        r#""state-version":2,"snapshot":true,"state-directory":[{"name":"p"}]"#,
+        r#""state-version":2,"migrate":["/usr/bin/p"],"migrate-back":["/usr/bin/p"]"#,
+        r#""disruption":"veto","evaluate":["/usr/bin/p"]"#,
+    ];
+    for more in sound {
+        taken(&files, &one(more));
+    }
+    let bad = [
+        (
+            r#""uses-files":["/usr/share/*"],"change-signal":"HUP""#,
+            "change-signal",
+        ),
+        (
+            r#""uses-files":["/usr/share/*"],"change-signal":"SIGRTMIN""#,
+            "change-signal",
+        ),
+        (r#""change-signal":"SIGHUP""#, "uses-files"),
+        (r#""check":["p"]"#, "no absolute path"),
+        (r#""check":["/usr/share/x"]"#, "no execute permission"),
+        (
+            r#""migrate":["/usr/share/x"],"state-version":2"#,
+            "no execute permission",
+        ),
+        (r#""migrate-back":["/usr/bin/p"]"#, "state-version"),
+        (r#""snapshot":true,"state-version":1"#, "state-directory"),
+        (
+            r#""disruption":"veto","kind":"self-managing""#,
+            "votes itself",
+        ),
+    ];
+    for (more, word) in bad {
+        refused(&files, &one(more), word);
+    }
+}

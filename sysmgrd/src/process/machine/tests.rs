@@ -248,6 +248,34 @@ fn a_oneshot_that_remains_is_done_and_can_be_stopped() {
     assert_eq!(actions.last(), Some(&Action::Run(Commands::Stop, 0)));
 }
 
+#[test]
+fn stop_commands_run_when_a_process_that_had_come_up_ends_by_itself_and_not_when_its_start_failed() {
+    let rules = Rules {
+        stop: 1,
+        post: 1,
+        ..rules(Ready::Exec)
+    };
+    let crash = || Event::Exited(Exit::Signal(11));
+    let died = End::Failed(Why::Exited(Exit::Signal(11)));
+    let (state, actions) = step(&rules, State::Ready, crash());
+    assert_eq!(state, State::StopCommand(0, Then::Ended(died.clone())));
+    assert_eq!(actions.last(), Some(&Action::Run(Commands::Stop, 0)));
+    let (state, actions) = step(&rules, state, Event::CommandEnded(Ok(())));
+    assert_eq!(state, State::Stopping(Then::Ended(died)));
+    assert_eq!(actions.last(), Some(&Action::Signal));
+    for before in [State::Starting, State::Post(0)] {
+        let (_, actions) = step(&rules, before, crash());
+        assert_eq!(actions.last(), Some(&Action::Signal));
+    }
+    let once = Rules {
+        ready: Ready::Oneshot,
+        post: 0,
+        ..rules
+    };
+    let (state, _) = step(&once, State::Starting, Event::Exited(Exit::Code(0)));
+    assert_eq!(state, State::StopCommand(0, Then::Ended(End::Clean)));
+}
+
 fn events() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Start),
