@@ -129,6 +129,17 @@ impl Recipe<'_> {
         self.put(name, to)
     }
 
+    /// Puts a file with this text below `/etc`, as configuration.
+    pub fn config(mut self, name: &str, text: &str) -> Result<Self> {
+        fs_err::write(self.dir.join(name), text)?;
+        let to = format!("/etc/{name}");
+        writeln!(
+            self.files,
+            "{name:?} = {{ to = {to:?}, type = \"config\" }}"
+        )?;
+        Ok(self)
+    }
+
     fn put(mut self, name: &str, to: &str) -> Result<Self> {
         writeln!(self.files, "{name:?} = {to:?}")?;
         Ok(self)

@@ -7,6 +7,10 @@
 pub mod binaries;
 pub mod builder;
 pub mod counts;
+pub mod disk;
+pub mod house;
 pub mod machine;
 pub mod node;
+pub mod steer;
+pub mod store;
 pub mod wait;

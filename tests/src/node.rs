@@ -18,7 +18,9 @@ use crate::{binaries, wait};
 /// this value goes, and also when the test is killed.
 #[derive(Debug)]
 pub struct Node {
-    dir: TempDir,
+    dir: PathBuf,
+    /// Gone with this value, where the directory is ours.
+    owned: Option<TempDir>,
     sandbox: Child,
     alive: Option<ChildStdin>,
 }
@@ -32,7 +34,8 @@ impl Node {
     /// Starts a fresh one with these options of `pkgtool sandbox`.
     pub fn start_with(options: &[&str]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("node-").tempdir()?;
-        Self::start_in(dir, options, Command::new(binaries::pkgtool()?))
+        let path = dir.path().to_owned();
+        Self::start_in(path, Some(dir), options, Command::new(binaries::pkgtool()?))
     }
 
     /// Starts a fresh one below `wrapper`: a command that runs the command that follows it, in
@@ -40,15 +43,28 @@ impl Node {
     pub fn start_within(mut wrapper: Command, options: &[&str]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("node-").tempdir()?;
         wrapper.arg(binaries::pkgtool()?);
-        Self::start_in(dir, options, wrapper)
+        Self::start_in(dir.path().to_owned(), Some(dir), options, wrapper)
+    }
+
+    /// Starts the node that `dir` holds or will hold, below `wrapper`; the directory stays.
+    pub fn start_at(dir: &Path, mut wrapper: Command, options: &[&str]) -> Result<Self> {
+        wrapper.arg(binaries::pkgtool()?);
+        Self::start_in(dir.to_owned(), None, options, wrapper)
     }
 
     /// Starts the node that `dir` holds.
-    fn start_in(dir: TempDir, options: &[&str], mut pkgtool: Command) -> Result<Self> {
-        let errors = dir.path().join("stderr");
+    fn start_in(
+        dir: PathBuf,
+        owned: Option<TempDir>,
+        options: &[&str],
+        mut pkgtool: Command,
+    ) -> Result<Self> {
+        let errors = dir.join("stderr");
+        // What a test waits for is what it says; nothing has to prove itself by staying up.
         let mut sandbox = pkgtool
+            .env("CHANGEOVER_SETTLING", "0")
             .args(["sandbox", "--root"])
-            .arg(dir.path().join("root"))
+            .arg(dir.join("root"))
             .args(options)
             .args(["--", "sh", "-c", "echo up; exec cat >/dev/null"])
             .stdin(Stdio::piped())
@@ -59,6 +75,7 @@ impl Node {
         let output = sandbox.stdout.take().context("no standard output")?;
         let node = Self {
             dir,
+            owned,
             sandbox,
             alive,
         };
@@ -71,7 +88,7 @@ impl Node {
 
     /// Its directory, from outside as from inside.
     pub fn root(&self) -> PathBuf {
-        self.dir.path().join("root")
+        self.dir.join("root")
     }
 
     /// The pid of `pkgtool sandbox`.
@@ -166,8 +183,8 @@ impl Node {
     /// Ends the node and starts it again in the same directory, as a reboot would.
     pub fn reboot(mut self) -> Result<Self> {
         self.end()?;
-        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir()?);
-        Self::start_in(dir, &[], Command::new(binaries::pkgtool()?))
+        let (dir, owned) = (std::mem::take(&mut self.dir), self.owned.take());
+        Self::start_in(dir, owned, &[], Command::new(binaries::pkgtool()?))
     }
 
     /// Ends the node; an error when it does not.
@@ -198,7 +215,7 @@ impl Node {
         reason = "the test harness shows it with the failure"
     )]
     pub fn show_logs(&self) {
-        let mut names = vec![self.dir.path().join("stderr")];
+        let mut names = vec![self.dir.join("stderr")];
         for daemon in ["dbus-daemon", "sysmgrd", "installd"] {
             names.push(
                 self.root()

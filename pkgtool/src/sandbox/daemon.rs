@@ -86,11 +86,21 @@ pub struct Daemon {
     handle: OwnedFd,
     /// Held as long as it runs: it may tell more than that it is ready.
     notifications: UnixDatagram,
+    /// Whether it is known to have been ready.
+    awaited: bool,
 }
 
 impl Daemon {
     /// Starts it and waits until it says that it is ready.
     pub fn start(which: Which, layout: &Layout, plan: &Plan) -> Result<Self, CommandError> {
+        let mut daemon = Self::spawn(which, layout, plan)?;
+        daemon.await_ready(layout, plan)?;
+        daemon.awaited = true;
+        Ok(daemon)
+    }
+
+    /// Starts it.
+    pub fn spawn(which: Which, layout: &Layout, plan: &Plan) -> Result<Self, CommandError> {
         let address = layout.run().join(format!(".ready-{}", which.name()));
         drop(fs_err::remove_file(&address));
         let socket = UnixDatagram::bind(&address)
@@ -121,18 +131,17 @@ impl Daemon {
         let pid = i32::try_from(child.id())?;
         let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
             .with_context(|| format!("could not watch {}", which.name()))?;
-        let daemon = Self {
-            which,
-            pid,
-            handle,
-            notifications: socket,
-        };
-        daemon.await_ready(layout, plan)?;
         fs_err::write(
             layout.run().join(format!("{}.pid", which.name())),
             format!("{pid}\n"),
         )?;
-        Ok(daemon)
+        Ok(Self {
+            which,
+            pid,
+            handle,
+            notifications: socket,
+            awaited: false,
+        })
     }
 
     fn await_ready(&self, layout: &Layout, plan: &Plan) -> Result<(), CommandError> {
@@ -163,6 +172,19 @@ impl Daemon {
                 return Err(self.failed("ended before it was ready", layout, plan));
             }
         }
+    }
+
+    /// Whether it has said that it is ready, by now or earlier.
+    pub fn was_ready(&self) -> bool {
+        let mut message = [0_u8; 4096];
+        let mut ready = self.awaited;
+        while self.notifications.set_nonblocking(true).is_ok()
+            && let Ok(length) = self.notifications.recv(&mut message)
+        {
+            let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default());
+            ready |= text.lines().any(|line| line == "READY=1");
+        }
+        ready
     }
 
     /// The error that says what became of it, with the last lines that it wrote.

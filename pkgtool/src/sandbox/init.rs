@@ -25,6 +25,9 @@ use crate::show::Show;
 /// How long the daemons may take to end when the node ends, and then everything else.
 const GRACE_MS: u16 = 2_000;
 
+/// So many daemons that end before they are ready say that none will ever be.
+const MOST_UNREADY: u32 = 20;
+
 /// Runs a node from its first mount to its end. Only ever called in a process that
 /// [`super::outer`] started.
 pub fn run(plan: &Plan, command: &[OsString], show: &mut Show) -> Result<Outcome, CommandError> {
@@ -47,6 +50,7 @@ pub fn run(plan: &Plan, command: &[OsString], show: &mut Show) -> Result<Outcome
         layout,
         plan,
         daemons: Vec::new(),
+        unready: 0,
     };
     let end = node.start().and_then(|()| {
         wait_for_go(control)?;
@@ -100,6 +104,8 @@ struct Node<'a> {
     layout: Layout,
     plan: &'a Plan,
     daemons: Vec<Daemon>,
+    /// How many daemons ended one after the other before they were ready.
+    unready: u32,
 }
 
 impl Node<'_> {
@@ -167,7 +173,16 @@ impl Node<'_> {
                 self.plan,
             ));
         }
-        let again = Daemon::start(dead.which, &self.layout, self.plan)?;
+        self.unready = if dead.was_ready() { 0 } else { self.unready + 1 };
+        if self.unready > MOST_UNREADY {
+            return Err(dead.failed(
+                &format!("ends again and again before it is ready ({how})"),
+                &self.layout,
+                self.plan,
+            ));
+        }
+        // Whoever else ends meanwhile has to be started too: a daemon may wait for another to be ready.
+        let again = Daemon::spawn(dead.which, &self.layout, self.plan)?;
         self.daemons.insert(place, again);
         Ok(())
     }
