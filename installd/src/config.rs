@@ -29,6 +29,8 @@ pub struct Config {
     pub node: Node,
     /// How long processes may take to answer.
     pub timeouts: Timeouts,
+    /// Whose packages are taken.
+    pub trust: Trust,
     /// Where the kernel says which boot this is.
     pub boot_id_file: PathBuf,
 }
@@ -44,6 +46,7 @@ impl Default for Config {
             trial_max: Size(256 << 20),
             node: Node::default(),
             timeouts: Timeouts::default(),
+            trust: Trust::default(),
             boot_id_file: "/proc/sys/kernel/random/boot_id".into(),
         }
     }
@@ -119,12 +122,43 @@ impl TryFrom<Written> for Size {
     }
 }
 
+/// Whose packages are taken.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Trust {
+    /// What is done with packages that no trusted key has signed.
+    pub unsigned: Unsigned,
+    /// Where the key files are.
+    pub directory: PathBuf,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self {
+            unsigned: Unsigned::Refuse,
+            directory: "/etc/changeover/trust.d".into(),
+        }
+    }
+}
+
+/// What is done with packages that no trusted key has signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unsigned {
+    /// They are not taken, unless root allows one.
+    Refuse,
+    /// They are taken.
+    Accept,
+}
+
 /// Limits on the answers of processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Timeouts {
     /// Until silence is a veto.
     pub ask: Span,
+    /// What a process may get beyond that which asks for more time, once.
+    pub more_time: Span,
     /// Until a process that is not ready and waiting aborts the change.
     pub prepare: Span,
     /// Until sysmgrd, where it is away, must be back.
@@ -137,6 +171,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             ask: Span::seconds(5),
+            more_time: Span::seconds(30),
             prepare: Span::seconds(30),
             sysmgrd: Span::seconds(30),
             settling: Span::seconds(10),
@@ -202,6 +237,7 @@ impl Config {
             ("state-dir", &self.state_dir),
             ("run-dir", &self.run_dir),
             ("machine-root", &self.machine_root),
+            ("trust.directory", &self.trust.directory),
         ];
         for (field, path) in absolute {
             if !path.is_absolute() {
@@ -247,12 +283,17 @@ mod tests {
         assert_eq!(config.node.node_type.as_deref(), Some("router"));
         assert_eq!(config.trial_max.bytes(), 64 << 20);
         assert_eq!(config.timeouts.ask, Span::seconds(1));
+        assert_eq!(config.trust.unsigned, Unsigned::Refuse);
+        let open = parse("[trust]\nunsigned = 'accept'\ndirectory = '/keys'\n").unwrap();
+        assert_eq!(open.trust.unsigned, Unsigned::Accept);
         for bad in [
             "stat-dir = '/s'",
             "state-dir = 's'",
             "keep-generations = 0",
             "trial-max = '1T'",
             "[node]\nkind = 1",
+            "[trust]\nunsigned = 'perhaps'",
+            "[trust]\ndirectory = 'keys'",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

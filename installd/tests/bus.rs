@@ -70,7 +70,8 @@ impl OnBus {
         let root = config.machine_root.display();
         let text = format!(
             "state-dir = '{state}'\nrun-dir = '{run}'\nmachine-root = '{root}'\nbus = '{}'\n\
-             # No sysmgrd runs here: it is ready without.\n[timeouts]\nsysmgrd = '100ms'\n",
+             # No sysmgrd runs here: it is ready without.\n[timeouts]\nsysmgrd = '100ms'\n\
+             [trust]\nunsigned = 'accept'\n",
             on_bus.address
         );
         fs_err::write(&file, text).unwrap();

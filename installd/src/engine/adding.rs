@@ -9,7 +9,11 @@ use model::change::{AddedPackage, Progress};
 use super::request::{Error, Message, Reply};
 use super::{Context, Engine, Handle, answer};
 use crate::sys::db::Db;
+use crate::sys::trust::{self, Gate};
 use crate::sys::{self, packages};
+
+/// An envelope, who gave their word for it where no key does, and where the answer goes.
+pub(super) type Add = (File, Option<String>, Reply<Vec<AddedPackage>>);
 
 impl Engine {
     /// Starts the next `add`, where none is going on.
@@ -17,13 +21,13 @@ impl Engine {
         if self.adding {
             return;
         }
-        let Some((envelope, reply)) = self.adds.pop_front() else {
+        let Some((envelope, allowed_by, reply)) = self.adds.pop_front() else {
             return;
         };
         self.adding = true;
         let context = self.context.clone();
         tokio::task::spawn_blocking(move || {
-            let added = add(&context, envelope).map_err(Error::from);
+            let added = add(&context, envelope, allowed_by).map_err(Error::from);
             if let Some(mailbox) = context.mailbox.upgrade() {
                 drop(mailbox.blocking_send(Message::Added { added, reply }));
             }
@@ -45,7 +49,12 @@ impl Engine {
     }
 }
 
-fn add(context: &Context, envelope: File) -> Result<Vec<AddedPackage>, sys::Error> {
+fn add(
+    context: &Context,
+    envelope: File,
+    allowed_by: Option<String>,
+) -> Result<Vec<AddedPackage>, sys::Error> {
+    let gate = Gate::open(&context.config.trust, allowed_by);
     let mut db = Db::open(&context.database())?;
     let accounts = sys::setup::accounts::Accounts::read(&context.machine)?;
     let mut shown = std::time::Instant::now();
@@ -62,7 +71,10 @@ fn add(context: &Context, envelope: File) -> Result<Vec<AddedPackage>, sys::Erro
             drop(context.told.send(progress));
         }
     };
-    packages::add(&context.objects, &mut db, accounts, envelope, &mut told)
+    let envelope = (&gate, envelope);
+    let added = packages::add(&context.objects, &mut db, accounts, envelope, &mut told)?;
+    trust::tell(&added);
+    Ok(added)
 }
 
 /// Adds whatever is dropped into the directory `incoming`, one file after the other.

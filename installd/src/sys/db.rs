@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use model::trust::Admitted;
 use model::{Digest, Generation, PackageId, PackageName, PackagePath, fault};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use rusqlite_migration::{M, Migrations};
@@ -55,6 +56,9 @@ ALTER TABLE generations ADD COLUMN trial INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE generations ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// On whose word a package was taken: a document, absent in rows from before there were signatures.
+const ADMISSIONS: &str = "ALTER TABLE packages ADD COLUMN admitted TEXT;";
+
 /// The node's database.
 #[derive(Debug)]
 pub struct Db {
@@ -72,6 +76,8 @@ pub struct PackageRow {
     pub size: u64,
     /// When it was added.
     pub added: Time,
+    /// On whose word it was taken.
+    pub admitted: Option<Admitted>,
 }
 
 /// A software set as it is kept.
@@ -116,7 +122,7 @@ impl Db {
             Ok(connection)
         };
         let mut connection = open().map_err(failed("be opened"))?;
-        let migrations = Migrations::new(vec![M::up(SCHEMA), M::up(TRIALS_AND_PINS)]);
+        let migrations = Migrations::new(vec![M::up(SCHEMA), M::up(TRIALS_AND_PINS), M::up(ADMISSIONS)]);
         migrations
             .to_latest(&mut connection)
             .map_err(Error::Migration)?;
@@ -170,7 +176,7 @@ impl Db {
     /// Every package in the store, by name and then as they came.
     pub fn packages(&self) -> Result<Vec<PackageRow>, Error> {
         let doing = "list the packages";
-        let sql = "SELECT id, summary, size, added FROM packages ORDER BY added, id";
+        let sql = "SELECT id, summary, size, added, admitted FROM packages ORDER BY added, id";
         let mut statement = self.connection.prepare(sql).map_err(failed(doing))?;
         let rows = statement
             .query_map([], |row| {
@@ -179,17 +185,19 @@ impl Db {
                     row.get(1)?,
                     row.get(2)?,
                     row.get(3)?,
+                    row.get::<_, Option<String>>(4)?,
                 ))
             })
             .map_err(failed(doing))?;
         let mut packages = Vec::new();
         for row in rows {
-            let (id, summary, size, added) = row.map_err(failed(doing))?;
+            let (id, summary, size, added, admitted) = row.map_err(failed(doing))?;
             packages.push(PackageRow {
                 id: parse(&id)?,
                 summary,
                 size: uint(size),
                 added: Time(added),
+                admitted: admitted.as_deref().and_then(admission),
             });
         }
         Ok(packages)
@@ -198,12 +206,35 @@ impl Db {
     /// Puts packages into the store; from here on they are in it.
     pub fn insert_packages(&mut self, rows: &[PackageRow]) -> Result<(), Error> {
         self.durably("add packages", |tx| {
-            let sql = "INSERT OR IGNORE INTO packages VALUES (?1, ?2, ?3, ?4)";
+            let sql = "INSERT OR IGNORE INTO packages (id, summary, size, added, admitted) \
+                       VALUES (?1, ?2, ?3, ?4, ?5)";
             for row in rows {
                 let id = row.id.to_string();
-                tx.execute(sql, params![id, row.summary, int(row.size), row.added.0])?;
+                let admitted = row.admitted.as_ref().and_then(document);
+                let (size, added) = (int(row.size), row.added.0);
+                tx.execute(sql, params![id, row.summary, size, added, admitted])?;
             }
             Ok(())
+        })
+    }
+
+    /// On whose word a package was taken.
+    pub fn admitted(&self, id: &PackageId) -> Result<Option<Admitted>, Error> {
+        let sql = "SELECT admitted FROM packages WHERE id = ?1";
+        let found: Option<Option<String>> = self
+            .connection
+            .query_row(sql, [id.to_string()], |row| row.get(0))
+            .optional()
+            .map_err(failed("tell who brought a package"))?;
+        Ok(found.flatten().as_deref().and_then(admission))
+    }
+
+    /// Notes that a package rests on another word now.
+    pub fn set_admitted(&mut self, id: &PackageId, admitted: &Admitted) -> Result<(), Error> {
+        let admitted = document(admitted);
+        self.durably("note who brought a package", |tx| {
+            let sql = "UPDATE packages SET admitted = ?2 WHERE id = ?1";
+            tx.execute(sql, params![id.to_string(), admitted]).map(drop)
         })
     }
 
@@ -361,9 +392,9 @@ impl Db {
             .map_err(failed("tell what runs"))
     }
 
-    /// Moves the pointer: this generation runs now.
+    /// Moves the pointer: this generation runs now, in this boot. Another boot does not ask.
     pub fn set_running(&mut self, generation: Generation, boot: &str) -> Result<(), Error> {
-        self.durably("switch generations", |tx| {
+        self.together("switch generations", |tx| {
             let sql = "INSERT OR REPLACE INTO running VALUES (1, ?1, ?2)";
             tx.execute(sql, params![int(generation.0), boot]).map(drop)
         })
@@ -433,6 +464,15 @@ impl Db {
         }
         Ok(previous)
     }
+}
+
+/// An admission as it is kept. What a newer program wrote counts as nothing known.
+fn admission(text: &str) -> Option<Admitted> {
+    serde_json::from_str(text).ok()
+}
+
+fn document(admitted: &Admitted) -> Option<String> {
+    serde_json::to_string(admitted).ok()
 }
 
 fn damaged(text: &str) -> Error {

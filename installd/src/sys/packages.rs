@@ -1,7 +1,7 @@
 //! Packages in the store: read from an envelope, all of them or none.
 //!
-//! Objects first, then manifests, one `syncfs` for both, and the database's rows last: a package
-//! is in the store when its row is.
+//! Every package is judged before a byte of an object is read. Then objects, then manifests, one
+//! `syncfs` for both, and the database's rows last: a package is in the store when its row is.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
@@ -9,14 +9,17 @@ use std::path::PathBuf;
 
 use model::Digest;
 use model::change::AddedPackage;
+use model::elf::{ElfFacts, Examined};
 use model::envelope::{Limits, ReadPackage, Reader};
 use model::manifest::{Manifest, Node, RegularFile};
+use model::trust::Admitted;
 use model::{PackageId, Signature, fault};
 
 use super::clock::Time;
 use super::db::{Db, PackageRow};
 use super::objects::{Key, Objects, Spec};
 use super::setup::accounts::Accounts;
+use super::trust::Gate;
 use super::{Doing, Error};
 
 /// Objects up to this size are looked at in memory before they are written.
@@ -34,16 +37,23 @@ pub fn add(
     objects: &Objects,
     db: &mut Db,
     accounts: Accounts,
-    envelope: impl Read,
+    (gate, envelope): (&Gate, impl Read),
     told: Told<'_>,
 ) -> Result<Vec<AddedPackage>, Error> {
     let reader = Reader::open(
         BufReader::with_capacity(1 << 20, envelope),
         Limits::default(),
     )?;
+    let admitted = reader
+        .packages()
+        .iter()
+        .map(|package| gate.admit(package))
+        .collect::<Result<_, _>>()?;
     let mut adding = Adding {
         objects,
         accounts,
+        gate,
+        admitted,
         placed: Vec::new(),
         manifests: Vec::new(),
     };
@@ -56,15 +66,35 @@ pub fn add(
 
 /// One object's part in the packages that are being added.
 struct Awaited {
+    /// What the manifests say of its bytes.
     signature: Signature,
-    /// Whose signature it is, for the refusal.
+    elf: Option<Box<ElfFacts>>,
+    /// Whose words these are, for the refusal.
     named_by: String,
+    /// Whether a package says so that the store lacks.
+    new: bool,
     specs: Vec<Spec>,
+}
+
+impl Awaited {
+    /// Refuses a manifest that says of the bytes what they are not.
+    fn hold_against(&self, found: &Examined) -> Result<(), Error> {
+        match model::elf::contradiction(self.signature, self.elf.as_deref(), found) {
+            None => Ok(()),
+            Some(lie) => Err(Error::Refused(format!(
+                "{} {lie}: the manifest is wrong; build the package again",
+                self.named_by
+            ))),
+        }
+    }
 }
 
 struct Adding<'a> {
     objects: &'a Objects,
     accounts: Accounts,
+    gate: &'a Gate,
+    /// On whose word each package comes, in the envelope's order.
+    admitted: Vec<Admitted>,
     /// What was not there before, to be removed again should it fail.
     placed: Vec<Key>,
     manifests: Vec<PathBuf>,
@@ -77,7 +107,8 @@ impl Adding<'_> {
         db: &mut Db,
         told: Told<'_>,
     ) -> Result<Vec<AddedPackage>, Error> {
-        let awaited = awaited(reader.packages())?;
+        let mut awaited = awaited(reader.packages())?;
+        mark_new(&mut awaited, reader.packages(), db)?;
         self.copies_of_known(&awaited)?;
         let objects = self.objects;
         let present = |one: &Awaited| one.specs.iter().all(|spec| objects.has(spec.key()));
@@ -97,16 +128,18 @@ impl Adding<'_> {
             told(done, total);
         }
         let packages = reader.packages();
-        let fresh = self.keep_manifests(packages, db)?;
+        let rows = self.keep_manifests(packages, db)?;
         self.objects.sync()?;
-        let rows: Vec<PackageRow> = fresh.iter().map(|package| row(package)).collect();
         db.insert_packages(&rows)?;
-        let answer = |package: &ReadPackage| AddedPackage {
-            package: package.id.name_version(),
-            id: package.id.clone(),
-            new: rows.iter().any(|row| row.id == package.id),
+        let answer = |package: &ReadPackage| {
+            Ok(AddedPackage {
+                package: package.id.name_version(),
+                id: package.id.clone(),
+                new: rows.iter().any(|row| row.id == package.id),
+                admitted: db.admitted(&package.id)?,
+            })
         };
-        Ok(packages.iter().map(answer).collect())
+        packages.iter().map(answer).collect()
     }
 
     /// Where the store has the bytes with another mode or owner, they need not come again.
@@ -115,6 +148,11 @@ impl Adding<'_> {
             let known = one.specs.iter().find(|spec| self.objects.has(spec.key()));
             if let Some(known) = known {
                 let from = self.objects.path(known.key());
+                let what = || format!("read object {}", known.digest);
+                if one.new {
+                    let file = fs_err::File::open(&from).doing(what)?;
+                    one.hold_against(&examine_file(&file, known.digest).doing(what)?)?;
+                }
                 self.copies(&from, &one.specs)?;
             }
         }
@@ -130,28 +168,19 @@ impl Adding<'_> {
     ) -> Result<(), Error> {
         let temporary = self.objects.temporary().join("object");
         fault::before("write an object").doing(|| format!("write object {digest}"))?;
-        let signature = if size <= SMALL {
+        let examined = if size <= SMALL {
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
             let mut object = object;
             object.read_to_end(&mut bytes).map_err(from_envelope)?;
-            let signature = model::elf::signature(&bytes, digest);
             fs_err::write(&temporary, &bytes).doing(|| format!("write object {digest}"))?;
-            signature
+            model::elf::examine(&bytes, digest)
         } else {
             write_large(object, &temporary, digest)?;
             let what = || format!("read object {digest} back");
             let file = fs_err::File::open(&temporary).doing(what)?;
-            model::elf::examine_file(file.file(), digest)
-                .doing(what)?
-                .signature
+            examine_file(&file, digest).doing(what)?
         };
-        if signature != awaited.signature {
-            return Err(Error::Refused(format!(
-                "{} says that its signature is {}, but its bytes give {signature}: the manifest is \
-                 wrong; build the package again",
-                awaited.named_by, awaited.signature
-            )));
-        }
+        awaited.hold_against(&examined)?;
         let first = awaited.specs.first().ok_or_else(|| {
             Error::Refused(format!(
                 "object {digest} belongs to no file of the envelope"
@@ -177,15 +206,16 @@ impl Adding<'_> {
         Ok(())
     }
 
-    /// Writes the manifests of packages that the store lacks; answers those.
-    fn keep_manifests<'p>(
+    /// Writes the manifests of packages that the store lacks; answers their rows.
+    fn keep_manifests(
         &mut self,
-        packages: &'p [ReadPackage],
-        db: &Db,
-    ) -> Result<Vec<&'p ReadPackage>, Error> {
+        packages: &[ReadPackage],
+        db: &mut Db,
+    ) -> Result<Vec<PackageRow>, Error> {
         let mut fresh = Vec::new();
-        for package in packages {
+        for (package, admitted) in packages.iter().zip(std::mem::take(&mut self.admitted)) {
             if db.has_package(&package.id)? {
+                self.again(package, &admitted, db)?;
                 continue;
             }
             let directory = self.objects.packages().join(package.id.to_string());
@@ -201,9 +231,34 @@ impl Adding<'_> {
             if let Some(signature) = &package.signature {
                 fs_err::write(directory.join("manifest.json.sig"), signature).doing(what)?;
             }
-            fresh.push(package);
+            fresh.push(row(package, admitted));
         }
         Ok(fresh)
+    }
+
+    /// A package that the store has may come with other signatures: that is how keys are changed.
+    fn again(&self, package: &ReadPackage, admitted: &Admitted, db: &mut Db) -> Result<(), Error> {
+        let old = db.admitted(&package.id)?;
+        if old.as_ref() == Some(admitted) || !self.gate.replaces(admitted, old.as_ref()) {
+            return Ok(());
+        }
+        let directory = self.objects.packages().join(package.id.to_string());
+        let what = || format!("keep the signature of {}", package.id);
+        let stored = fs_err::read(directory.join("manifest.json")).doing(what)?;
+        if stored != package.bytes {
+            return Err(Error::Refused(format!(
+                "{} has the identity of another package in the store: remove that first",
+                package.id
+            )));
+        }
+        let (now, new) = (
+            directory.join("manifest.json.sig"),
+            self.objects.temporary().join("signature"),
+        );
+        let bytes = package.signature.as_deref().unwrap_or_default();
+        fs_err::write(&new, bytes).doing(what)?;
+        fs_err::rename(&new, &now).doing(what)?;
+        db.set_admitted(&package.id, admitted)
     }
 
     /// Leaves the store as it was. What cannot be removed is swept at the next start.
@@ -233,13 +288,15 @@ fn awaited(packages: &[ReadPackage]) -> Result<HashMap<Digest, Awaited>, Error> 
             let named_by = || format!("{} of {}", entry.path, package.id.name_version());
             let one = all.entry(file.digest).or_insert_with(|| Awaited {
                 signature: file.signature,
+                elf: file.elf.clone(),
                 named_by: named_by(),
+                new: false,
                 specs: Vec::new(),
             });
-            if one.signature != file.signature {
+            if one.signature != file.signature || one.elf != file.elf {
                 return Err(Error::Refused(format!(
-                    "{} and {} have the same bytes but claim different signatures: a manifest is \
-                     wrong; build the packages again",
+                    "{} and {} have the same bytes but claim different things of them: a manifest \
+                     is wrong; build the packages again",
                     one.named_by,
                     named_by()
                 )));
@@ -251,6 +308,24 @@ fn awaited(packages: &[ReadPackage]) -> Result<HashMap<Digest, Awaited>, Error> 
         }
     }
     Ok(all)
+}
+
+/// Marks what packages that the store lacks say: their words must be held against bytes that it has.
+fn mark_new(
+    awaited: &mut HashMap<Digest, Awaited>,
+    packages: &[ReadPackage],
+    db: &Db,
+) -> Result<(), Error> {
+    for package in packages {
+        if !db.has_package(&package.id)? {
+            for (spec, _) in regular(&package.manifest) {
+                if let Some(one) = awaited.get_mut(&spec.digest) {
+                    one.new = true;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn write_large(mut object: impl Read, path: &std::path::Path, digest: Digest) -> Result<(), Error> {
@@ -271,12 +346,17 @@ fn from_envelope(error: io::Error) -> Error {
     model::envelope::ReadError::from_io(error).into()
 }
 
-fn row(package: &ReadPackage) -> PackageRow {
+fn examine_file(file: &fs_err::File, digest: Digest) -> io::Result<Examined> {
+    model::elf::examine_file(file.file(), digest)
+}
+
+fn row(package: &ReadPackage, admitted: Admitted) -> PackageRow {
     PackageRow {
         id: package.id.clone(),
         summary: package.manifest.summary.clone(),
         size: size(&package.manifest),
         added: Time::now(),
+        admitted: Some(admitted),
     }
 }
 

@@ -21,6 +21,10 @@ pub trait Manager {
     /// `[{"package": "NAME=VERSION", "id": ID, "new": bool}]`. Progress comes by signal.
     fn add(&self, envelope: OwnedFd) -> Result<String, Error>;
 
+    /// As `add`, and takes packages that no trusted key has signed: root only, whose name is kept
+    /// with the package.
+    fn add_unsigned(&self, envelope: OwnedFd) -> Result<String, Error>;
+
     /// Removes packages (`NAME` or `NAME=VERSION`) from the store; refused while active.
     /// Answers the removed ids.
     fn remove(&self, packages: Vec<String>) -> Result<Vec<String>, Error>;
@@ -49,6 +53,10 @@ pub trait Manager {
     /// Keeps a generation until it is unpinned, or no longer; answers whether that was news.
     fn pin(&self, generation: u64, pinned: bool) -> Result<bool, Error>;
 
+    /// Gives generations up that could be gone back to: all of them, or none. Refused for those
+    /// that run, are committed, pinned, or lived in.
+    fn forget(&self, generations: Vec<u64>) -> Result<Vec<u64>, Error>;
+
     /// Whether the disk and the running processes are as the active generation says, looked at as
     /// a [`crate::change::Thoroughness`] says; answers a [`crate::change::VerifyReport`].
     fn verify(&self, thoroughness: &str) -> Result<String, Error>;
@@ -63,6 +71,10 @@ pub trait Manager {
     /// A step of the running change or of an `Add`: a [`crate::change::Progress`].
     #[zbus(signal)]
     fn progress(&self, document: &str) -> zbus::Result<()>;
+
+    /// A change has ended, however it ended: its [`crate::change::ChangeReport`].
+    #[zbus(signal)]
+    fn ended(&self, document: &str) -> zbus::Result<()>;
 
     /// The number of the generation that runs; 0: none.
     #[zbus(property)]

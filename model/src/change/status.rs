@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ChangeId, Generation, PackageId, PackageName, ProcessName};
+use crate::trust::Admitted;
 
 /// A supervised process as `ps --json` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub struct AddedPackage {
     pub id: PackageId,
     /// `false`: the store had it already.
     pub new: bool,
+    /// On whose word it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admitted: Option<Admitted>,
 }
 
 /// A package in the store; `list --json` is a list of them.
@@ -58,6 +62,12 @@ pub struct StoredPackage {
     pub summary: String,
     /// When it was added, RFC 3339 in UTC.
     pub added: String,
+    /// On whose word it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admitted: Option<Admitted>,
+    /// Why it cannot be activated any more: the key that it rests on is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
 }
 
 /// The node in one document; `status --json`.
@@ -71,6 +81,9 @@ pub struct StatusReport {
     /// Whether what runs is a trial, gone after a reboot unless it is committed.
     #[serde(default)]
     pub trial: bool,
+    /// Where `rollback` without a number goes; absent: there is nothing to go back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_back: Option<Generation>,
     /// `NAME=VERSION` of every active package, in order.
     pub active: Vec<String>,
     /// The change that is going on.

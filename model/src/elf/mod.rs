@@ -6,6 +6,7 @@
 //! from strangers: nothing here trusts an offset, a count or a size.
 
 pub mod annotations;
+mod claims;
 mod differ;
 mod dynamic;
 mod image;
@@ -16,6 +17,7 @@ mod source;
 mod symbols;
 mod texts;
 
+pub use claims::contradiction;
 pub use differ::{Difference, Part, Verdict, explain};
 pub use read::{ElfError, Examined, examine, examine_file, read};
 pub use signature::signature;

@@ -5,7 +5,7 @@
 //! ```text
 //! envelope.json                            the index: format, the packages, their manifests' digests
 //! packages/NAME_VERSION/manifest.json      one per package, in the index's order
-//! packages/NAME_VERSION/manifest.json.sig  where the package is signed; opaque here
+//! packages/NAME_VERSION/manifest.json.sig  where the package is signed; crate::trust reads it
 //! objects/HASH.zst                         each distinct content once, in the order in which the
 //!                                          manifests name it; HASH is BLAKE3 of the plain bytes
 //! two blocks of zeros                      and nothing after them
@@ -28,6 +28,7 @@ mod input;
 mod limits;
 mod object;
 mod reader;
+mod resign;
 mod spool;
 mod writer;
 
@@ -38,6 +39,7 @@ pub use error::{ReadError, WriteError};
 pub use limits::Limits;
 pub use object::Object;
 pub use reader::{ReadPackage, Reader};
+pub use resign::{ResignError, resign};
 pub use spool::{Filled, Source, Spool, SpoolError};
 pub use writer::{WritePackage, Writer};
 

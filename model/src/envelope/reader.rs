@@ -54,6 +54,14 @@ pub struct Reader<R: Read> {
     ended: bool,
 }
 
+/// An object as it stands in an envelope.
+pub(super) struct Packed<'a, R> {
+    pub(super) digest: Digest,
+    /// Its compressed length.
+    pub(super) size: u64,
+    pub(super) bytes: &'a mut Input<R>,
+}
+
 impl<R: Read> std::fmt::Debug for Reader<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reader")
@@ -134,6 +142,19 @@ impl<R: Read> Reader<R> {
             )));
         }
         Ok(None)
+    }
+
+    /// The next object as it stands in the envelope, compressed, with its length there.
+    pub(super) fn next_packed(&mut self) -> Result<Option<Packed<'_, R>>, ReadError> {
+        let Some(found) = self.object_entry()? else {
+            return Ok(None);
+        };
+        self.charge(&found)?;
+        Ok(Some(Packed {
+            digest: found.digest,
+            size: self.input.left(),
+            bytes: &mut self.input,
+        }))
     }
 
     /// The next object's entry, which must be the next one expected or one after known ones.

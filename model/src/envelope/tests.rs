@@ -510,3 +510,33 @@ proptest! {
         prop_assert!(harmless(&bad, &whole));
     }
 }
+
+#[test]
+fn other_signatures_change_nothing_else() {
+    let (one, two) = (b"one".to_vec(), vec![7; 3 << 20]);
+    let set = [
+        (package("a", &[("/usr/a", &one)]), vec![one.clone()]),
+        (package("b", &[("/usr/b", &two)]), vec![two.clone()]),
+    ];
+    let plain = write(&set);
+    let again = |bytes: &[u8], signature: &dyn Fn(&str) -> Option<Vec<u8>>| {
+        let reader = Reader::open(bytes, Limits::default()).unwrap();
+        resign(reader, Vec::new(), &mut |package| {
+            signature(package.id.name.as_str())
+        })
+    };
+    let signed = again(&plain, &|name| (name == "b").then(|| vec![9; 200])).unwrap();
+    let reader = Reader::open(&*signed, Limits::default()).unwrap();
+    let found: Vec<_> = reader
+        .packages()
+        .iter()
+        .map(|one| one.signature.clone())
+        .collect();
+    assert_eq!(found, [None, Some(vec![9; 200])]);
+    assert_eq!(
+        read_all(&*signed, Limits::default()).unwrap(),
+        read_all(&*plain, Limits::default()).unwrap()
+    );
+    assert_eq!(again(&signed, &|_| None).unwrap(), plain);
+    again(&plain[..plain.len() - 2000], &|_| None).unwrap_err();
+}

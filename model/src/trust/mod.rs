@@ -13,6 +13,7 @@
 //! signed is [`PREFIX`] and then the manifest's exact bytes; the manifest holds the digest of every
 //! object. Nothing here reads a clock or chooses a policy: [`judge()`] says what holds.
 
+mod admitted;
 mod armour;
 mod directory;
 mod judge;
@@ -25,6 +26,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use admitted::Admitted;
 pub use directory::read;
 pub use judge::{Checked, Finding, Judgement, Signer, judge};
 pub use key::{KeyError, PublicKey, SecretKey};

@@ -32,7 +32,7 @@ pub enum PackError {
 }
 
 /// The directory that a file stands in.
-fn directory(path: &Path) -> &Path {
+pub(super) fn directory(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))

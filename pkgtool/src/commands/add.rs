@@ -18,6 +18,9 @@ pub struct AddArgs {
     /// Packages or sets of packages; `-` reads one from standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Take packages that no trusted key has signed; kept with them is who did so
+    #[arg(long)]
+    allow_unsigned: bool,
 }
 
 /// Runs it.
@@ -25,7 +28,7 @@ pub fn run(args: &AddArgs, node: &Address, show: &mut Show) -> Result<Outcome, C
     let node = node.connect()?;
     let mut all = Vec::new();
     for file in &args.files {
-        let added = add(&node, file, show).map_err(|error| {
+        let added = add(&node, file, args.allow_unsigned, show).map_err(|error| {
             let error = error.context(format!("could not add {}", file.display()));
             if all.is_empty() {
                 error
@@ -42,11 +45,19 @@ pub fn run(args: &AddArgs, node: &Address, show: &mut Show) -> Result<Outcome, C
     Ok(Outcome::Done)
 }
 
-fn add(node: &Node, file: &Path, show: &Show) -> Result<Vec<AddedPackage>, CommandError> {
+fn add(
+    node: &Node,
+    file: &Path,
+    allow_unsigned: bool,
+    show: &Show,
+) -> Result<Vec<AddedPackage>, CommandError> {
     let descriptor = open(file)?;
     let mut line = show.progress();
     node.ask_showing(
-        async |installd| installd.add(descriptor.into()).await,
+        async |installd| match allow_unsigned {
+            true => installd.add_unsigned(descriptor.into()).await,
+            false => installd.add(descriptor.into()).await,
+        },
         &mut line,
     )
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::inspect::plural;
 use crate::build::analyse::{self, Analysed, Severity};
 use crate::build::spec::{Mistake, Mistakes, Spec};
-use crate::build::{collect, pack, spec};
+use crate::build::{collect, pack, sign, spec};
 use crate::outcome::{CommandError, Outcome};
 use crate::render::bytes;
 use crate::show::{Look, Show};
@@ -27,6 +27,9 @@ pub struct BuildArgs {
     /// Where to write the package [default: `NAME_VERSION.pkg`]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Sign it with this secret key, made by `pkgtool keygen`
+    #[arg(long, value_name = "KEY")]
+    pub sign: Option<PathBuf>,
 }
 
 /// What was built; `--json` shows it.
@@ -56,6 +59,7 @@ struct Counts {
 
 /// Runs it.
 pub fn run(args: &BuildArgs, show: &mut Show) -> Result<Outcome, CommandError> {
+    let key = args.sign.as_deref().map(sign::secret_key).transpose()?;
     let mut specs = Vec::new();
     for source in &args.sources {
         specs.push(read_spec(source)?);
@@ -72,6 +76,9 @@ pub fn run(args: &BuildArgs, show: &mut Show) -> Result<Outcome, CommandError> {
     }
     let counts: Vec<Counts> = manifests.iter().map(count).collect();
     let ids = pack::pack(manifests, &spool, &output)?;
+    if let Some(key) = &key {
+        sign::add(&output, key)?;
+    }
     let packages = ids
         .into_iter()
         .zip(counts)

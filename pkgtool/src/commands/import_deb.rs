@@ -8,6 +8,7 @@ use model::Manifest;
 use model::envelope::Spool;
 use model::manifest::Node;
 use model::path::{PackagePath, merged_usr};
+use model::trust::SecretKey;
 use serde::Serialize;
 
 use crate::build::debian::closure::{self, Wanted};
@@ -16,7 +17,7 @@ use crate::build::debian::import::Options;
 use crate::build::debian::installed;
 use crate::build::debian::make::{Made, Maker, Origin};
 use crate::build::debian::overrides::AllOverrides;
-use crate::build::pack;
+use crate::build::{pack, sign};
 use crate::outcome::{CommandError, Outcome};
 use crate::show::Show;
 
@@ -61,6 +62,9 @@ pub struct ImportDebArgs {
     /// Leave out documentation, manual pages and translations
     #[arg(long)]
     without_docs: bool,
+    /// Sign each package with this secret key, made by `pkgtool keygen`
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
     /// List all that is not carried over
     #[arg(short, long)]
     verbose: bool,
@@ -126,6 +130,7 @@ impl Line {
 
 /// Runs it.
 pub fn run(args: &ImportDebArgs, show: &mut Show) -> Result<Outcome, CommandError> {
+    let key = args.sign.as_deref().map(sign::secret_key).transpose()?;
     let mut overrides = AllOverrides::shipped();
     if let Some(directory) = &args.overrides {
         overrides.add(directory)?;
@@ -149,8 +154,23 @@ pub fn run(args: &ImportDebArgs, show: &mut Show) -> Result<Outcome, CommandErro
     };
     work.all()?;
     let made = work.finish()?;
+    if let Some(key) = &key {
+        sign_all(&made, args, key)?;
+    }
     report(made, args, show)?;
     Ok(Outcome::Done)
+}
+
+/// Packages that were there already, and are unchanged, are signed too.
+fn sign_all(made: &[Done], args: &ImportDebArgs, key: &SecretKey) -> Result<(), CommandError> {
+    let files = match &args.set {
+        Some(set) => vec![set],
+        None => made.iter().map(|done| &done.file).collect(),
+    };
+    for file in files {
+        sign::add(file, key)?;
+    }
+    Ok(())
 }
 
 /// A package, where it came from and where it is now.

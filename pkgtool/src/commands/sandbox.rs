@@ -31,6 +31,9 @@ pub struct SandboxArgs {
     /// Start a daemon that dies again instead of ending the node
     #[arg(long)]
     restart_daemons: bool,
+    /// Take only packages that a key in DIR/etc/changeover/trust.d trusts, as a real node does
+    #[arg(long)]
+    require_signatures: bool,
     /// What to run in it; your shell where absent
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -47,6 +50,7 @@ pub fn run(args: &SandboxArgs, show: &mut Show) -> Result<Outcome, CommandError>
         } else {
             OnDeath::End
         },
+        signatures: args.require_signatures,
     };
     outer::run(&wish, &args.command, show)
 }

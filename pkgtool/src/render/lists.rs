@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use model::PackageId;
 use model::change::{AddedPackage, ProcessStatus, StatusReport, StoredPackage};
+use model::trust::Admitted;
 
 use super::{add, ago, bytes, count, heading, local, widest, wrap};
 use crate::show::Look;
@@ -26,9 +27,19 @@ pub fn added(packages: &[AddedPackage], look: Look) -> String {
     }
     for one in packages {
         if one.new {
+            let word = match &one.admitted {
+                Some(Admitted::Keys { signers }) => {
+                    let all: Vec<String> = signers.iter().map(ToString::to_string).collect();
+                    look.faint(format_args!(", signed by {}", all.join(" and ")))
+                }
+                Some(admitted @ Admitted::Person { .. }) => {
+                    look.notable(format_args!(", {admitted}"))
+                }
+                Some(Admitted::Configuration { .. }) | None => String::new(),
+            };
             add(
                 &mut out,
-                format_args!("{} {}\n", look.good("added"), one.package),
+                format_args!("{} {}{word}\n", look.good("added"), one.package),
             );
         } else {
             out.push_str(&look.faint(format_args!("had   {} already", one.package)));
@@ -58,6 +69,15 @@ pub fn list(packages: &[StoredPackage], look: Look) -> String {
             look.faint("the store is empty: pkgtool add FILE.pkg")
         );
     }
+    // Where no signature is asked for, a column that says so everywhere says nothing.
+    let told = |one: &StoredPackage| {
+        one.revoked.is_some()
+            || matches!(
+                one.admitted,
+                Some(Admitted::Keys { .. } | Admitted::Person { .. })
+            )
+    };
+    let with_keys = packages.iter().any(told);
     let rows: Vec<Vec<String>> = packages
         .iter()
         .map(|one| {
@@ -67,25 +87,40 @@ pub fn list(packages: &[StoredPackage], look: Look) -> String {
             } else {
                 look.faint('○')
             };
-            vec![
+            let mut row = vec![
                 format!("{mark} {name}"),
                 version.to_owned(),
                 bytes(one.size),
                 one.summary.clone(),
-            ]
+            ];
+            if with_keys {
+                row.insert(3, signed(one, look));
+            }
+            row
         })
         .collect();
     let active = packages.iter().filter(|one| one.active).count();
     let stored = count(packages.len(), "package", "packages");
-    let table = look.table(
-        &["  package", "version", "size", "summary"],
-        &["size"],
-        &rows,
-    );
+    let mut heads = vec!["  package", "version", "size", "summary"];
+    if with_keys {
+        heads.insert(3, "signed");
+    }
+    let table = look.table(&heads, &["size"], &rows);
     format!(
         "{table}{}\n",
         look.faint(format_args!("{stored}, {active} active"))
     )
+}
+
+/// Who vouches for a package, in a column.
+fn signed(one: &StoredPackage, look: Look) -> String {
+    let word = one.admitted.as_ref().map(Admitted::short);
+    let word = word.unwrap_or_default();
+    match (&one.revoked, &one.admitted) {
+        (Some(_), _) => look.bad(format_args!("{word}, revoked")),
+        (None, Some(Admitted::Person { .. })) => look.notable(word),
+        (None, _) => word,
+    }
 }
 
 /// The supervised processes.
@@ -191,7 +226,11 @@ fn generations(report: &StatusReport, look: Look) -> String {
         out.push_str("no generation runs yet: pkgtool add FILE.pkg, then pkgtool activate NAME\n");
     } else {
         let number = look.strong(format_args!("generation {}", report.generation));
-        let next = if report.committed == report.generation {
+        let next = if report.trial {
+            let (notable, committed) = (look.notable("as a trial"), report.committed);
+            let keep = "pkgtool commit keeps it, pkgtool rollback ends it";
+            format!("runs {notable}: the next boot runs generation {committed}; {keep}")
+        } else if report.committed == report.generation {
             "runs, and is what the next boot runs".to_owned()
         } else {
             format!("runs; the next boot runs generation {}", report.committed)
@@ -211,7 +250,12 @@ fn generations(report: &StatusReport, look: Look) -> String {
         };
         let packages = count(one.set.len(), "package", "packages");
         let created = format!("{:<width$}", local(&one.created));
-        let line = format!("  {:>4}  {created}  {packages}{processes}", one.generation);
+        let kept = match (one.trial, one.pinned) {
+            (true, _) => ", an earlier trial",
+            (false, true) => ", pinned",
+            (false, false) => "",
+        };
+        let line = format!("  {:>4}  {created}  {packages}{processes}{kept}", one.generation);
         add(&mut out, format_args!("{}\n", look.faint(line.trim_end())));
     }
     out
@@ -276,6 +320,8 @@ mod tests {
             size: 6_000_000,
             summary: "Secure Sockets Layer toolkit".to_owned(),
             added: "2026-11-23T11:58:00Z".to_owned(),
+            admitted: None,
+            revoked: None,
         };
         let all = [
             package("libssl3=3.0.20", false),
@@ -302,6 +348,7 @@ mod tests {
                 package: format!("p{number}=1"),
                 id: "x_1_01234567".parse().unwrap(),
                 new: number > 2,
+                admitted: None,
             })
             .collect();
         assert_eq!(

@@ -34,6 +34,20 @@ struct Installd {
     bus: String,
     machine_root: PathBuf,
     boot_id_file: PathBuf,
+    timeouts: Timeouts,
+    trust: Trust,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Trust {
+    unsigned: &'static str,
+    directory: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Timeouts {
+    settling: String,
 }
 
 /// For an interactive bash: everything that the user has, and a prompt that says where one is.
@@ -61,6 +75,14 @@ pub fn write(layout: &Layout, plan: &Plan) -> Result<()> {
         bus: layout.bus_address(),
         machine_root: layout.root().to_owned(),
         boot_id_file: layout.run().join("boot-id"),
+        // Somebody waits, and nothing depends on it.
+        timeouts: Timeouts {
+            settling: std::env::var("CHANGEOVER_SETTLING").unwrap_or_else(|_| "1s".to_owned()),
+        },
+        trust: Trust {
+            unsigned: if plan.signatures { "refuse" } else { "accept" },
+            directory: layout.root().join("etc/changeover/trust.d"),
+        },
     };
     fs_err::copy("/proc/sys/kernel/random/uuid", layout.run().join("boot-id"))?;
     let text = toml::to_string(&sysmgrd).context("sysmgrd.toml")?;

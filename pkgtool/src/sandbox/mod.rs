@@ -70,4 +70,6 @@ pub struct Plan {
     pub temporary: bool,
     /// What to do when a daemon ends.
     pub on_death: OnDeath,
+    /// Whether packages must be signed.
+    pub signatures: bool,
 }

@@ -35,6 +35,8 @@ pub struct Wish {
     pub keep: bool,
     /// What to do when a daemon ends.
     pub on_death: OnDeath,
+    /// Whether packages must be signed.
+    pub signatures: bool,
 }
 
 /// Runs `command` in the node: starts it, or enters it where it already runs.
@@ -115,6 +117,7 @@ fn start(
         binaries: binaries()?,
         temporary: wish.root.is_none() && !wish.keep,
         on_death: wish.on_death,
+        signatures: wish.signatures,
     };
     drop(fs_err::remove_file(layout.own("control")));
     let listener = UnixListener::bind(layout.own("control")).context("control socket")?;
@@ -128,6 +131,9 @@ fn start(
         "starting a node in {}{end}",
         layout.root().display()
     ));
+    if !wish.signatures {
+        show.note("it takes unsigned packages; with --require-signatures it does not");
+    }
     let outcome = attend(&mut child, layout, &listener, starting, &signals);
     // Whatever went wrong, nothing may stay: the init takes its pid namespace with it.
     drop(child.kill());

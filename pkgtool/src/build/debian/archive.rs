@@ -59,7 +59,8 @@ fn is_format(error: &io::Error) -> bool {
     error.raw_os_error().is_none()
 }
 
-fn read_from(input: impl Read, spool: &Path, limits: Limits) -> Result<RawPackage> {
+/// Reads a package from wherever its bytes come; errors name no file.
+pub fn read_from(input: impl Read, spool: &Path, limits: Limits) -> Result<RawPackage> {
     let mut frame = Frame::new(BufReader::with_capacity(128 * 1024, input))?;
     let mut package = RawPackage::default();
     let (mut control, mut data) = (false, false);

@@ -41,7 +41,8 @@ fn build(sources: &[&Path], output: Option<PathBuf>) -> Result<String, CommandEr
     let out = Box::new(paper.clone());
     let mut show = Show::into_writers(out, Box::new(std::io::sink()), Look::plain(80), false);
     let sources = sources.iter().map(|source| (*source).to_owned()).collect();
-    run(&BuildArgs { sources, output }, &mut show)?;
+    let sign = None;
+    run(&BuildArgs { sources, output, sign }, &mut show)?;
     let bytes = paper.0.borrow().clone();
     Ok(String::from_utf8(bytes).unwrap())
 }

@@ -9,6 +9,7 @@ use model::process::{Kind, ProcessSpec, Ready, Restart};
 
 use super::contents::Contents;
 use super::elf;
+use crate::commands::sign::keys_of;
 use crate::render::bytes;
 use crate::show::Look;
 
@@ -110,12 +111,13 @@ fn head(package: &ReadPackage, look: Look) -> String {
     if let Some(upgrades) = &manifest.upgrades {
         facts.push(("upgrades", upgrades.to_string()));
     }
-    let signed = if package.signature.is_some() {
-        "yes"
-    } else {
-        "no"
+    let keys: Vec<String> = keys_of(package).iter().map(ToString::to_string).collect();
+    let signed = match keys.as_slice() {
+        [] if package.signature.is_some() => "damaged: pkgtool verify says more".to_owned(),
+        [] => "no".to_owned(),
+        keys => format!("by key {}, as it says (pkgtool verify)", keys.join(" and ")),
     };
-    facts.push(("signed", signed.to_owned()));
+    facts.push(("signed", signed));
     let facts = facts
         .into_iter()
         .map(|(key, value)| format!("{}{value}", look.faint(format!("{key:14}"))));
