@@ -1,10 +1,11 @@
 //! The sysmgrd program: flags, log, configuration, and the library.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use model::report::Chain;
+use model::report::{Chain, OneLine};
 use sysmgrd::config::Config;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::prelude::*;
@@ -48,10 +49,19 @@ fn start_log() {
     let filter = EnvFilter::try_from_env("SYSMGRD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let coloured = std::io::stderr().is_terminal();
+    let plain = move || OneLine {
+        to: std::io::stderr(),
+        coloured,
+    };
     match journal {
         Some(journal) => registry.with(journal).init(),
         None => registry
-            .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_ansi(coloured)
+                    .with_writer(plain),
+            )
             .init(),
     }
 }

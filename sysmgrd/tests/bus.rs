@@ -46,6 +46,62 @@ async fn the_managers_interface_is_the_one_in_the_documents() {
 }
 
 #[tokio::test]
+async fn a_process_is_an_object_on_the_bus_while_it_is_supervised() {
+    let bus = Bus::start();
+    let mut node = Node::start();
+    node.end_daemon(nix::sys::signal::Signal::SIGTERM);
+    node.config = node
+        .config
+        .replace("bus = 'none'", &format!("bus = '{}'", bus.address));
+    node.start_daemon();
+    let manager = node.manager().await;
+    let connection = Builder::address(bus.address.as_str())
+        .build()
+        .await
+        .unwrap();
+    let path = "/org/changeover/SysMgr1/process/my_2dd";
+    let started = starting(node.tree(1, "one"), [notify("my-d")]);
+    let document = serde_json::to_string(&started).unwrap();
+    manager.transition(&document).await.unwrap();
+    let properties = zbus::fdo::PropertiesProxy::builder(&connection)
+        .destination("org.changeover.SysMgr1")
+        .path(path)
+        .build()
+        .await
+        .unwrap();
+    let says = async |key: &str| {
+        let interface = "org.changeover.SysMgr1.Process".try_into().unwrap();
+        let value = properties.get(interface, key).await;
+        value.map(|value| format!("{value:?}")).unwrap_or_default()
+    };
+    // The objects follow the engine; they come soon.
+    while !says("State").await.contains("ready") {
+        tokio::task::yield_now().await;
+    }
+    let status = node.status("my-d").await;
+    assert!(says("Pid").await.contains(&status.pid.unwrap().to_string()));
+    assert!(says("Generation").await.contains('1'));
+    check(
+        "org.changeover.SysMgr1.Process",
+        &introspect(&connection, path).await,
+    );
+    let mut changes = properties.receive_properties_changed().await.unwrap();
+    let proxy = ManagerProxy::new(&connection).await.unwrap();
+    proxy.restart(vec!["my-d".to_owned()]).await.unwrap();
+    let told = futures_util::StreamExt::next(&mut changes).await.unwrap();
+    let told = format!("{:?}", told.args().unwrap());
+    assert!(told.contains("Pid"), "{told}");
+    let mut gone = started.clone();
+    gone.new.clear();
+    gone.obsolete = vec![node::name("my-d")];
+    let document = serde_json::to_string(&gone).unwrap();
+    manager.transition(&document).await.unwrap();
+    while !says("State").await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn the_sessions_interface_is_the_one_in_the_documents() {
     let dir = tempfile::tempdir().unwrap();
     let config = Config {

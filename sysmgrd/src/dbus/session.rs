@@ -11,6 +11,7 @@ use zbus::connection::{AuthMechanism, Builder};
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Guid, interface};
 
+use super::guard::guarded;
 use crate::engine::{Handle, Reply, SessionEvent, SessionSignal};
 use crate::process::ballot::Vote;
 use crate::sys::session_socket::{Greeting, greeting};
@@ -64,7 +65,7 @@ pub async fn serve(stream: UnixStream, served: Served, mut signals: mpsc::Receiv
 
 async fn connect(stream: UnixStream, served: &Served) -> zbus::Result<Connection> {
     let (stream, greeting) = greeting(stream).await?;
-    let builder = Builder::unix_stream(stream).server(Guid::generate()).p2p();
+    let builder = Builder::socket(guarded(stream)?).server(Guid::generate()).p2p();
     let builder = match greeting {
         Greeting::User(uid) => builder.user_id(uid),
         Greeting::Anonymous => builder.auth_mechanism(AuthMechanism::Anonymous),

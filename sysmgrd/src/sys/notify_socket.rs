@@ -6,7 +6,8 @@
 
 use std::io::{self, IoSliceMut};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
 use rustix::net::{
@@ -19,6 +20,11 @@ use super::watched;
 
 /// The longest message that is read; systemd's limit.
 const LONGEST: usize = 4096;
+/// The most messages in a second that are taken as they come; of more, those that only talk are
+/// passed over, and the others are taken one by one with a pause.
+const MOST: u32 = 200;
+/// The pause between messages of a flood.
+const PAUSE: Duration = Duration::from_millis(10);
 /// The longest status that is kept.
 const LONGEST_STATUS: usize = 512;
 
@@ -26,6 +32,8 @@ const LONGEST_STATUS: usize = 512;
 #[derive(Debug)]
 pub struct NotifySocket {
     fd: AsyncFd<OwnedFd>,
+    /// Since when messages are counted, and how many there were.
+    counted: Mutex<(Instant, u32)>,
 }
 
 /// One message, and who sent it.
@@ -37,9 +45,10 @@ pub struct Message {
     pub pid: u32,
     /// The sender's user.
     pub uid: u32,
-    /// Descriptors that came with it. Dropping them answers `BARRIER=1`: keep them until what the
-    /// message says has been done.
-    pub descriptors: Vec<OwnedFd>,
+    /// The descriptor that came with `BARRIER=1`. Dropping it answers: keep it until what the
+    /// message says has been done. Whatever else comes is closed at once, so that nobody fills this
+    /// daemon's table of descriptors.
+    pub barrier: Option<OwnedFd>,
 }
 
 /// What a message says.
@@ -68,6 +77,7 @@ impl NotifySocket {
         sockopt::set_socket_passcred(&socket, true)?;
         Ok(Self {
             fd: watched::readable(socket)?,
+            counted: Mutex::new((Instant::now(), 0)),
         })
     }
 
@@ -76,11 +86,41 @@ impl NotifySocket {
         loop {
             let mut guard = self.fd.readable().await?;
             match guard.try_io(|fd| receive(fd.get_ref())) {
-                Ok(Ok(Some(message))) => return Ok(message),
+                Ok(Ok(Some(message))) if !self.is_flooded() => return Ok(message),
+                // Words about itself can be missed; what a change waits for comes a little later.
+                Ok(Ok(Some(message))) if message.is_talk() => {}
+                Ok(Ok(Some(message))) => {
+                    tokio::time::sleep(PAUSE).await;
+                    return Ok(message);
+                }
                 Ok(Ok(None)) | Err(_) => {}
                 Ok(Err(error)) => return Err(error),
             }
         }
+    }
+}
+
+impl NotifySocket {
+    /// Counts a message; whether there were too many in this second.
+    fn is_flooded(&self) -> bool {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.0.elapsed() > Duration::from_secs(1) {
+            *counted = (Instant::now(), 0);
+        }
+        counted.1 = counted.1.saturating_add(1);
+        counted.1 > MOST
+    }
+}
+
+impl Message {
+    /// Whether nobody waits for what it says.
+    fn is_talk(&self) -> bool {
+        let talk = News {
+            status: self.news.status.clone(),
+            errno: self.news.errno,
+            ..News::default()
+        };
+        self.news == talk && self.barrier.is_none()
     }
 }
 
@@ -111,12 +151,18 @@ fn receive(socket: &OwnedFd) -> io::Result<Option<Message>> {
     else {
         return Ok(None);
     };
+    let barrier = text.lines().any(|line| line == "BARRIER=1");
+    let barrier = if barrier && descriptors.len() == 1 {
+        descriptors.pop()
+    } else {
+        None
+    };
     let pid = u32::try_from(sender.pid.as_raw_nonzero().get()).unwrap_or_default();
     Ok(Some(Message {
         news: parse(text),
         pid,
         uid: sender.uid.as_raw(),
-        descriptors,
+        barrier,
     }))
 }
 
@@ -193,5 +239,53 @@ mod tests {
         let message = socket.next().await.unwrap();
         assert!(message.news.ready);
         assert_eq!(message.pid, std::process::id());
+    }
+
+    fn send_with(sender: &std::os::unix::net::UnixDatagram, path: &Path, text: &[u8], fds: usize) {
+        let address = rustix::net::SocketAddrUnix::new(path).unwrap();
+        let null = fs_err::File::open("/dev/null").unwrap();
+        let rights = vec![std::os::fd::AsFd::as_fd(null.file()); fds];
+        let mut space = vec![std::mem::MaybeUninit::uninit(); 4096];
+        let mut control = rustix::net::SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(rustix::net::SendAncillaryMessage::ScmRights(&rights)));
+        let iov = [io::IoSlice::new(text)];
+        let flags = rustix::net::SendFlags::empty();
+        rustix::net::sendmsg_addr(sender, &address, &iov, &mut control, flags).unwrap();
+    }
+
+    #[tokio::test]
+    async fn descriptors_are_kept_for_a_barrier_only_and_then_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x");
+        let socket = NotifySocket::bind(&path).unwrap();
+        let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        let mut barriers = Vec::new();
+        for (text, fds) in [(&b"READY=1"[..], 200), (b"BARRIER=1", 1), (b"BARRIER=1", 9)] {
+            send_with(&sender, &path, text, fds);
+            barriers.push(socket.next().await.unwrap().barrier.is_some());
+        }
+        assert_eq!(barriers, [false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_talk_is_passed_over_and_readiness_comes_through() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x");
+        let socket = NotifySocket::bind(&path).unwrap();
+        let flood = tokio::task::spawn_blocking(move || {
+            let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+            for number in 0..20_000 {
+                sender
+                    .send_to(format!("STATUS={number}").as_bytes(), &path)
+                    .unwrap();
+            }
+            sender.send_to(b"READY=1", &path).unwrap();
+        });
+        let mut heard = 0;
+        while !socket.next().await.unwrap().news.ready {
+            heard += 1;
+        }
+        flood.await.unwrap();
+        assert!(heard < 20_000 / 2, "{heard}");
     }
 }
