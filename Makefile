@@ -24,6 +24,11 @@ test: ## Run every test
 	cargo build --quiet --workspace --bins --examples
 	cargo test --workspace --all-features
 
+.PHONY: fuzz
+fuzz: ## Fuzz everything that reads bytes from outside, FUZZ_SECONDS (60) each
+	@tests/setup.sh build
+	tests/fuzz/fuzz.sh
+
 .PHONY: lint
 lint: ## Check format, lints and documentation
 	@tests/setup.sh build test
@@ -40,8 +45,8 @@ exactness: ## Compare restarts with needrestart and checkrestart over real Debia
 .PHONY: bench
 bench: ## Measure speed and memory side by side with the named peers
 	@tests/setup.sh build demo bench
-	cargo build --quiet --release -p installd -p sysmgrd -p pkgtool -p model --bins \
-		--example plan_speed --example signature_speed
+	cargo build --quiet --release -p installd -p sysmgrd -p pkgtool -p model -p selfmanage --bins \
+		--example plan_speed --example signature_speed --example voter
 	@PATH="$(CURDIR)/target/release:$$PATH" tests/bench/bench.sh
 
 .PHONY: test-vm

@@ -8,6 +8,7 @@ use clap::Parser;
 use installd::config::Config;
 use installd::sys::incoming::Incoming;
 use installd::{dbus, engine};
+use model::report::OneLine;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::prelude::*;
@@ -57,8 +58,10 @@ fn log() {
         registry.with(journal).init();
         return;
     }
-    let plain = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    registry
-        .with(plain.with_ansi(std::io::stderr().is_terminal()))
-        .init();
+    let coloured = std::io::stderr().is_terminal();
+    let plain = tracing_subscriber::fmt::layer().with_writer(move || OneLine {
+        to: std::io::stderr(),
+        coloured,
+    });
+    registry.with(plain.with_ansi(coloured)).init();
 }

@@ -3,29 +3,96 @@
 use std::fs::File;
 use std::os::fd::OwnedFd as StdFd;
 
-use model::ChangeId;
+use model::{ChangeId, Generation};
+use model::bus::gate::{Gate, Pass};
 use model::bus::{self, Error};
-use model::change::PackageRef;
+use model::change::{ChangeReport, PackageRef, Request, Thoroughness};
+use rustix::fs::OFlags;
+use tokio::sync::Semaphore;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, OwnedFd, interface};
 
-use super::caller::may_change;
+use super::caller::Allowed;
 use super::errors::told;
-use crate::engine::Handle;
+use super::objects::Objects;
+use crate::engine::{Handle, View};
+
+/// The longest request, filter and path that are read, in bytes.
+const LONGEST: usize = 1024 * 1024;
+/// The longest name or path.
+const LONGEST_NAME: usize = 4096;
+/// The most packages that one call names.
+const MOST: usize = 10_000;
 
 /// The manager's object.
 #[derive(Debug)]
 pub struct Manager {
     engine: Handle,
+    gate: Gate,
+    /// One look at everything at a time.
+    verifying: Semaphore,
 }
 
 impl Manager {
     /// The object over this engine.
     pub fn new(engine: Handle) -> Self {
-        Self { engine }
+        Self {
+            engine,
+            gate: Gate::new(rustix::process::geteuid().as_raw()),
+            verifying: Semaphore::new(1),
+        }
     }
+
+    /// Lets a call in that only looks; it is counted while the pass is there.
+    async fn look(&self, connection: &Connection, header: &Header<'_>) -> Result<Pass, Error> {
+        self.gate.look(connection, header).await
+    }
+
+    /// Lets a call in that changes the node: root's, or one that polkit consents to.
+    async fn change_node(
+        &self,
+        connection: &Connection,
+        header: &Header<'_>,
+    ) -> Result<Allowed, Error> {
+        self.gate
+            .change(connection, header)
+            .await
+            .map(Allowed::from)
+    }
+}
+
+/// An envelope: a regular file, whose end comes. A pipe or a device could keep every later package
+/// waiting for ever.
+fn regular(envelope: OwnedFd) -> Result<File, Error> {
+    let file = File::from(StdFd::from(envelope));
+    let kind = file.metadata().map(|data| data.file_type());
+    let flags = rustix::fs::fcntl_getfl(&file);
+    match (kind, flags) {
+        (Ok(kind), Ok(flags)) if kind.is_file() && !flags.contains(OFlags::PATH) => Ok(file),
+        _ => Err(Error::Invalid(
+            "an envelope comes as a regular file that is open for reading".to_owned(),
+        )),
+    }
+}
+
+/// A request, of a length and a number of actions that the engine can be asked for.
+fn request(text: &str) -> Result<Request, Error> {
+    let request: Request = bus::decode_short(text, LONGEST)?;
+    few(request.actions.len())?;
+    few(request.force_processes.len())?;
+    Ok(request)
+}
+
+fn few(count: usize) -> Result<(), Error> {
+    if count > MOST {
+        return Err(Error::LimitsExceeded(format!(
+            "{count} things are not done by one call: {MOST} are the most"
+        )));
+    }
+    Ok(())
 }
 
 #[interface(name = "org.changeover.Install1.Manager")]
@@ -36,8 +103,29 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
-        may_change(connection, &header).await?;
-        let added = self.engine.add(File::from(StdFd::from(envelope))).await;
+        let _allowed = self.change_node(connection, &header).await?;
+        let added = self.engine.add(regular(envelope)?).await;
+        bus::encode(&added.map_err(|error| told(&error))?)
+    }
+
+    async fn add_unsigned(
+        &self,
+        envelope: OwnedFd,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let pass = self.gate.change(connection, &header).await?;
+        if pass.caller.uid != 0 {
+            return Err(Error::NotAllowed(
+                "only root takes packages that no trusted key has signed".to_owned(),
+            ));
+        }
+        let allowed = Allowed::from(pass);
+        let envelope = regular(envelope)?;
+        let added = self
+            .engine
+            .add_allowed(envelope, Some(allowed.by.clone()))
+            .await;
         bus::encode(&added.map_err(|error| told(&error))?)
     }
 
@@ -47,7 +135,8 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<String>, Error> {
-        may_change(connection, &header).await?;
+        let _allowed = self.change_node(connection, &header).await?;
+        few(packages.len())?;
         let parse = |text: &String| {
             text.parse::<PackageRef>()
                 .map_err(|error| Error::Invalid(error.to_string()))
@@ -61,12 +150,23 @@ impl Manager {
         Ok(removed.iter().map(ToString::to_string).collect())
     }
 
-    async fn list(&self) -> Result<String, Error> {
+    async fn list(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _pass = self.look(connection, &header).await?;
         bus::encode(&self.engine.list().await.map_err(|error| told(&error))?)
     }
 
-    async fn plan(&self, request: &str) -> Result<String, Error> {
-        let plan = self.engine.plan(bus::decode(request)?).await;
+    async fn plan(
+        &self,
+        request: &str,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _pass = self.look(connection, &header).await?;
+        let plan = self.engine.plan(self::request(request)?).await;
         bus::encode(&plan.map_err(|error| told(&error))?)
     }
 
@@ -76,32 +176,124 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
-        let by = may_change(connection, &header).await?;
-        let report = self.engine.apply(bus::decode(request)?, by).await;
+        let allowed = self.change_node(connection, &header).await?;
+        let report = self
+            .engine
+            .apply(self::request(request)?, allowed.by.clone())
+            .await;
         bus::encode(&report.map_err(|error| told(&error))?)
     }
 
-    async fn status(&self) -> Result<String, Error> {
+    async fn status(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _pass = self.look(connection, &header).await?;
         bus::encode(&self.engine.status().await.map_err(|error| told(&error))?)
     }
 
-    async fn why(&self, what: &str) -> Result<String, Error> {
+    async fn why(
+        &self,
+        what: &str,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _pass = self.look(connection, &header).await?;
+        if what.len() > LONGEST_NAME {
+            return Err(Error::LimitsExceeded(format!(
+                "a name or path has at most {LONGEST_NAME} bytes"
+            )));
+        }
         let why = self.engine.why(what.to_owned()).await;
         bus::encode(&why.map_err(|error| told(&error))?)
     }
 
-    async fn history(&self, filter: &str) -> Result<String, Error> {
-        let history = self.engine.history(bus::decode(filter)?).await;
+    async fn commit(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let allowed = self.change_node(connection, &header).await?;
+        let report = self.engine.commit(allowed.by.clone()).await;
+        bus::encode(&report.map_err(|error| told(&error))?)
+    }
+
+    async fn pin(
+        &self,
+        generation: u64,
+        pinned: bool,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<bool, Error> {
+        let _allowed = self.change_node(connection, &header).await?;
+        let news = self.engine.pin(Generation(generation), pinned).await;
+        news.map_err(|error| told(&error))
+    }
+
+    async fn forget(
+        &self,
+        generations: Vec<u64>,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<u64>, Error> {
+        let _allowed = self.change_node(connection, &header).await?;
+        few(generations.len())?;
+        let numbers = generations.into_iter().map(Generation).collect();
+        let gone = self.engine.forget(numbers).await;
+        let gone = gone.map_err(|error| told(&error))?;
+        Ok(gone.into_iter().map(|number| number.0).collect())
+    }
+
+    async fn history(
+        &self,
+        filter: &str,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _pass = self.look(connection, &header).await?;
+        let history = self
+            .engine
+            .history(bus::decode_short(filter, LONGEST)?)
+            .await;
         bus::encode(&history.map_err(|error| told(&error))?)
     }
 
-    async fn change(&self, change: u64) -> Result<String, Error> {
+    async fn change(
+        &self,
+        change: u64,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _pass = self.look(connection, &header).await?;
         let record = self.engine.change(ChangeId(change)).await;
         bus::encode(&record.map_err(|error| told(&error))?)
     }
 
+    async fn verify(
+        &self,
+        thoroughness: &str,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let thoroughness = bus::decode_short(thoroughness, LONGEST_NAME)?;
+        // Reading every byte costs the whole node: that is not for anybody to ask.
+        let _pass = match thoroughness {
+            Thoroughness::Metadata => self.look(connection, &header).await?,
+            Thoroughness::Content => self.gate.change(connection, &header).await?,
+        };
+        let _only = self.verifying.try_acquire().map_err(|_| {
+            Error::Busy("the node is being verified already: wait for the end of it".to_owned())
+        })?;
+        let report = self.engine.verify(thoroughness).await;
+        bus::encode(&report.map_err(|error| told(&error))?)
+    }
+
     #[zbus(signal)]
     async fn progress(emitter: &SignalEmitter<'_>, document: &str) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn ended(emitter: &SignalEmitter<'_>, document: &str) -> zbus::Result<()>;
 
     #[zbus(property)]
     fn generation(&self) -> u64 {
@@ -119,9 +311,28 @@ impl Manager {
     }
 }
 
+/// Passes on the reports of changes that have ended, as signals.
+async fn tell_ends(connection: Connection, mut ends: Receiver<ChangeReport>) {
+    let Ok(emitter) = SignalEmitter::new(&connection, bus::installd::PATH) else {
+        return;
+    };
+    loop {
+        let told = match ends.recv().await.map(|report| bus::encode(&report)) {
+            Ok(Ok(document)) => Manager::ended(&emitter, &document).await,
+            // Whoever is too slow finds them in the history.
+            Ok(Err(_)) | Err(RecvError::Lagged(_)) => Ok(()),
+            Err(RecvError::Closed) => return,
+        };
+        if told.is_err() {
+            return;
+        }
+    }
+}
+
 /// Passes on what the engine tells: progress as signals, what it shows as changed properties.
 pub(super) fn tell(connection: &Connection, engine: &Handle) {
     let (mut progress, mut view) = (engine.progress(), engine.view());
+    tokio::spawn(tell_ends(connection.clone(), engine.ends()));
     let own = connection.clone();
     tokio::spawn(async move {
         loop {
@@ -142,28 +353,47 @@ pub(super) fn tell(connection: &Connection, engine: &Handle) {
             }
         }
     });
-    let own = connection.clone();
+    let (own, engine) = (connection.clone(), engine.clone());
     tokio::spawn(async move {
-        while view.changed().await.is_ok() {
+        let mut objects = Objects::new();
+        let mut known = View::default();
+        loop {
+            let now = view.borrow_and_update().clone();
+            let told = match properties(&own, &known, &now).await {
+                Ok(()) => objects.follow(&own, &engine, &now).await,
+                Err(error) => Err(error),
+            };
             if own.is_closed() {
                 return;
             }
-            if let Err(error) = properties(&own).await {
+            if let Err(error) = told {
                 tracing::warn!(%error, "changed properties were not told");
+                return;
+            }
+            known = now;
+            if view.changed().await.is_err() {
                 return;
             }
         }
     });
 }
 
-async fn properties(connection: &Connection) -> zbus::Result<()> {
+/// Tells the properties of the manager that have changed.
+async fn properties(connection: &Connection, before: &View, now: &View) -> zbus::Result<()> {
     let object = connection
         .object_server()
         .interface::<_, Manager>(bus::installd::PATH)
         .await?;
     let emitter = object.signal_emitter();
     let manager = object.get().await;
-    manager.generation_changed(emitter).await?;
-    manager.active_changed(emitter).await?;
-    manager.discrepancies_changed(emitter).await
+    if before.generation != now.generation {
+        manager.generation_changed(emitter).await?;
+    }
+    if before.active != now.active {
+        manager.active_changed(emitter).await?;
+    }
+    if before.discrepancies != now.discrepancies {
+        manager.discrepancies_changed(emitter).await?;
+    }
+    Ok(())
 }

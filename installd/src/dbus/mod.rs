@@ -3,6 +3,7 @@
 mod caller;
 mod errors;
 mod manager;
+mod objects;
 mod ready;
 
 use std::time::Duration;
@@ -49,6 +50,7 @@ async fn connect(bus: &str, engine: &Handle) -> zbus::Result<Connection> {
         Builder::address(bus)
     };
     let connection = builder
+        .serve_at(PATH, zbus::fdo::ObjectManager)
         .serve_at(PATH, Manager::new(engine.clone()))
         .name(NAME)
         .build()

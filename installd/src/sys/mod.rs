@@ -7,6 +7,7 @@ pub mod db;
 pub mod generation;
 pub mod history;
 pub mod incoming;
+pub mod inspect;
 pub mod journal;
 pub mod layer;
 pub mod loader;
