@@ -36,6 +36,8 @@ for purpose in "${@:-build}"; do
 		need zstd zstd
 		need busybox busybox-static
 		need perl perl
+		need signify-openbsd signify-openbsd
+		need_file /usr/include/sqlite3.h libsqlite3-dev
 		;;
 	demo)
 		need dbus-daemon dbus-daemon

@@ -103,5 +103,9 @@ fn the_tutorial_works_as_it_stands() -> Result<()> {
     let evening = changed.find("good evening").context("no good evening")?;
     let morning = changed.find("good morning").context("no good morning")?;
     ensure!(evening < morning, "{changed}");
+
+    let signed = section(6)?;
+    contains(signed, "as it should be")?;
+    contains(signed, "added libgreeting=1.1, signed by ")?;
     Ok(())
 }

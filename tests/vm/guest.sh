@@ -33,6 +33,8 @@ check "AppArmor is on" grep -q Y /sys/module/apparmor/parameters/enabled
 check "the control groups are pure v2" test -e /sys/fs/cgroup/cgroup.controllers
 check "the units are well formed" systemd-analyze verify --man=no /etc/systemd/system/installd.service
 check "installd starts as a unit" systemctl start installd
+check "a package is refused while no key is trusted" sh -c '! pkgtool add /mnt/packages/libssl3_*.pkg'
+check "the key that signed them is trusted" install -D -m 644 /mnt/vm.pub /etc/changeover/trust.d/vm.pub
 check "packages are added" sh -c 'pkgtool add /mnt/packages/*.pkg'
 check "the daemons are activated on the old library" \
 	pkgtool activate --yes nginx redis-server memcached "libssl3=$old"

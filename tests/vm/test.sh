@@ -31,6 +31,9 @@ for version in 1 2; do
 	done
 	rm -r "$payload/example-$version"
 done
+pkgtool --quiet keygen "$payload/vm" --comment "the test in the VM"
+pkgtool --quiet sign --key "$payload/vm.sec" "$payload"/packages/*.pkg
+rm "$payload/vm.sec"
 cp -r "$here/../../packaging" "$payload/packaging"
 cp "$here/guest.sh" "$payload/run.sh"
 printf '%s %s\n' "$old" "$new" >"$payload/versions"
