@@ -156,6 +156,21 @@ async fn a_health_program_is_run_when_its_process_is_ready_and_decides() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_is_told_to_stop_everything_does_not_settle_first() {
+    let mut node = Node::start();
+    let mut transition = starting(node.tree(1, "one"), [notify("a")]);
+    transition.settling_ms = 600_000;
+    let document = serde_json::to_string(&transition).unwrap();
+    let manager = node.manager().await;
+    let waiting = tokio::spawn(async move { manager.transition(&document).await });
+    node.wait_for_any("a", "ready").await;
+    let pid = node.status("a").await.pid.unwrap();
+    node.end_daemon(nix::sys::signal::Signal::SIGINT);
+    assert!(!node::is_alive(pid));
+    drop(waiting.await.unwrap());
+}
+
+#[tokio::test]
 async fn a_failed_check_is_not_waited_out() {
     let node = Node::start();
     let mut ill = notify("ill");

@@ -461,12 +461,13 @@ async fn a_told_process_keeps_its_pid_and_sees_the_new_files_only_between_ready_
         );
         let ended = r#"{"change":7,"completed":true,"detail":"done"}"#;
         node.manager().await.end(ended).await.unwrap();
+        // It hears each kind of news by another stream: one at a time keeps them in order.
+        while !node.logs("ribd").await.contains(&format!("ended {text}")) {
+            tokio::task::yield_now().await;
+        }
     }
     let status = node.status("ribd").await;
     assert_eq!((status.pid, status.generation.0), (Some(pid), 4));
-    while !node.logs("ribd").await.contains(&"ended four".to_owned()) {
-        tokio::task::yield_now().await;
-    }
     let lines = node.logs("ribd").await;
     let told: Vec<&str> = lines
         .iter()

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Speed and memory side by side with the named peers, in one run; nothing here passes or fails.
-# Usage: bench.sh [plan|signature|packages|changeover]…; all of them without an argument.
+# Usage: bench.sh [plan|signature|packages|changeover|votes]…; all of them without an argument.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 # What measures alone is built beside the daemons, as examples.
@@ -128,6 +128,15 @@ bench_changeover() {
 	fi
 }
 
+bench_votes() {
+	title "Asking N registered processes whether a change may happen; one objects"
+	local n
+	for n in 1 10 100; do
+		"$here/voters.sh" "$work/voters-$n" "$n"
+		pkgtool --quiet sandbox -- "$here/votes.sh" "$work/voters-$n" "$n"
+	done
+}
+
 # As many trivial units, restarted by one command; they go again at the end.
 beside_systemd() {
 	local n i units
@@ -143,6 +152,6 @@ beside_systemd() {
 	done
 }
 
-for part in "${@:-plan signature packages changeover}"; do
+for part in "${@:-plan signature packages changeover votes}"; do
 	for one in $part; do "bench_$one"; done
 done

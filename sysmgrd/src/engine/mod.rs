@@ -27,6 +27,7 @@ mod state;
 mod supervised;
 mod told;
 mod transition;
+mod turns;
 mod views;
 mod votes;
 
@@ -57,7 +58,8 @@ use self::ends::Unheard;
 use self::readying::Readying;
 use self::supervised::Supervised;
 pub use self::told::{SessionEvent, SessionSignal};
-use self::transition::{Run, Waiting};
+use self::transition::Run;
+use self::turns::Waiting;
 use self::views::Views;
 use self::votes::Question;
 

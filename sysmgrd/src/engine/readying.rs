@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::bus::encode;
+use model::bus::{Error, encode};
 use model::change::{Moment, Veto, What};
 use model::process::Kind;
 use model::transition::{Prepare, Prepared};
@@ -35,6 +35,11 @@ pub(super) struct Readying {
 impl Readying {
     pub(super) fn change(&self) -> ChangeId {
         self.change
+    }
+
+    /// Ends it without an outcome.
+    pub(super) fn give_up(self, why: Error) {
+        answer(self.reply, Err(why));
     }
 
     fn moment(&mut self, name: &ProcessName, what: What) {

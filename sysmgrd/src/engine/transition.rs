@@ -1,7 +1,7 @@
 //! A transition: the lists become steps, the steps are taken as their order allows, and the answer
 //! says what became of every process.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -54,17 +54,6 @@ impl Aim {
         }
     }
 }
-
-/// Transitions that came while another was carried out.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    /// A tree is being made into a view for one that has not begun yet.
-    preparing: bool,
-    asked: VecDeque<(Transition, Reply<TransitionReport>)>,
-}
-
-/// More of them wait only where callers go away and come back: this is far beyond that.
-const MOST_WAITING: usize = 16;
 
 /// One process's part in a transition.
 #[derive(Debug)]
@@ -127,28 +116,6 @@ impl Part {
 }
 
 impl Run {
-    /// Whether this is what `wanted` asks for, or more.
-    fn covers(&self, wanted: &Transition) -> bool {
-        let started = wanted
-            .new
-            .iter()
-            .chain(&wanted.changed)
-            .chain(&wanted.dependent);
-        let started = started.chain(wanted.told.iter().map(|told| &told.wanted));
-        let in_it = |one: &Wanted| {
-            let part = self.parts.get(&one.spec.name);
-            part.is_some_and(|part| part.wanted.as_ref() == Some(one))
-        };
-        let gone = |name| {
-            let part = self.parts.get(name);
-            part.is_some_and(|part| part.wanted.is_none())
-        };
-        self.change == Some(wanted.change)
-            && self.tree == wanted.tree
-            && { started }.all(in_it)
-            && wanted.obsolete.iter().all(gone)
-    }
-
     /// Whether every step has been taken.
     pub(super) fn is_walked(&self) -> bool {
         self.walk.is_finished()
@@ -177,13 +144,7 @@ impl Engine {
     pub(super) fn transition(&mut self, wanted: Transition, reply: Reply<TransitionReport>) {
         fault::point("take a transition");
         if self.is_moving() {
-            self.waiting.asked.retain(|(_, reply)| !reply.is_closed());
-            if self.waiting.asked.len() >= MOST_WAITING {
-                let why = "too many transitions wait for their turn".to_owned();
-                return answer(reply, Err(Error::Busy(why)));
-            }
-            self.waiting.asked.push_back((wanted, reply));
-            return self.join();
+            return self.wait_for_turn(wanted, reply);
         }
         let mut parts = BTreeMap::new();
         for one in wanted.new {
@@ -212,34 +173,6 @@ impl Engine {
         self.plan(Some(wanted.change), wanted.tree, aim, reply);
     }
 
-    fn is_moving(&self) -> bool {
-        self.run.is_some() || self.waiting.preparing
-    }
-
-    /// Those who ask again for what is being carried out get its report.
-    fn join(&mut self) {
-        let Some(run) = &mut self.run else { return };
-        let all = std::mem::take(&mut self.waiting.asked);
-        for (wanted, reply) in all {
-            if run.covers(&wanted) {
-                run.replies.push(reply);
-            } else {
-                self.waiting.asked.push_back((wanted, reply));
-            }
-        }
-    }
-
-    /// Begins what waited for its turn, if anybody still wants it.
-    pub(super) fn next_transition(&mut self) {
-        while !self.is_moving() {
-            match self.waiting.asked.pop_front() {
-                Some((_, reply)) if reply.is_closed() => {}
-                Some((wanted, reply)) => self.transition(wanted, reply),
-                None => return,
-            }
-        }
-    }
-
     /// Stops and starts processes, in order, in the newest generation.
     pub(super) fn restart(&mut self, names: &[ProcessName], reply: Reply<TransitionReport>) {
         let mut parts = BTreeMap::new();
@@ -262,6 +195,10 @@ impl Engine {
 
     /// Stops everything, in order.
     pub(super) fn stop_all(&mut self, reply: Reply<()>) {
+        // Nobody has to see whether what is going to be stopped stays up.
+        if let Some(run) = self.run.take_if(|run| run.is_walked()) {
+            self.finish(run);
+        }
         let names: Vec<ProcessName> = self.processes.keys().cloned().collect();
         let parts = names
             .into_iter()

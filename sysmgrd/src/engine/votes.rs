@@ -247,7 +247,12 @@ impl Engine {
     /// The change has ended: nobody waits for answers about it any more, as when whoever asked was
     /// killed.
     pub(super) fn call_off(&mut self, change: ChangeId) {
-        drop(self.question.take_if(|one| one.ballot.change() == change));
-        drop(self.readying.take_if(|one| one.change() == change));
+        let over = || Error::Failed(format!("change {change} was called off"));
+        if let Some(question) = self.question.take_if(|one| one.ballot.change() == change) {
+            answer(question.reply, Err(over()));
+        }
+        if let Some(readying) = self.readying.take_if(|one| one.change() == change) {
+            readying.give_up(over());
+        }
     }
 }
