@@ -13,6 +13,7 @@ pub mod elf;
 pub mod envelope;
 pub mod fault;
 pub mod ids;
+pub mod later;
 pub mod manifest;
 pub mod mapped;
 pub mod path;
@@ -27,6 +28,7 @@ pub mod version;
 
 pub use digest::{Digest, Signature};
 pub use ids::{ChangeId, Generation, PackageId, PackageName, ProcessName};
+pub use later::Later;
 pub use manifest::Manifest;
 pub use path::PackagePath;
 pub use process::ProcessSpec;

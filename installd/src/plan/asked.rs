@@ -3,7 +3,6 @@
 //! those that consume an API of a changed file.
 
 use std::collections::VecDeque;
-use std::collections::hash_map::Entry;
 
 use model::PackageName;
 use model::manifest::Node;
@@ -12,103 +11,146 @@ use rustc_hash::FxHashMap;
 
 use super::How;
 use super::diff::NewTree;
-use super::index::ActiveIndex;
+use super::index::{ActiveIndex, BY_NAME};
 use super::set::{NewSet, describe};
 
-/// Why each such package is asked; chains are written out for those that are.
+/// Why each such package is asked; chains are written out when they are shown.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    because: FxHashMap<PackageName, Because>,
+    /// Packages that enter or leave, and how.
+    changed: FxHashMap<PackageName, String>,
+    /// By place in the active order; empty where nothing changed.
+    because: Vec<Because>,
+    /// The places that have a reason.
+    places: Vec<u32>,
+    /// Chains that do not follow from places.
+    chains: Vec<Vec<String>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, Default)]
 enum Because {
-    /// It changed, or consumes what changed: the whole chain.
-    Chain(Vec<String>),
-    /// It requires a package that is asked itself.
-    Requires(PackageName),
-    /// It requires this library of a package that is asked itself.
-    Library(PackageName, String),
-    /// This package, which comes or goes, is an upgrade of it.
-    UpgradedBy(PackageName),
+    /// It is not asked.
+    #[default]
+    Nothing,
+    /// It leaves, perhaps for another version of it.
+    Changed,
+    /// The chain of this number.
+    Chain(u32),
+    /// It requires the package at this place: by name, or the library of this number.
+    Requires(u32, u32),
 }
 
 impl Asked {
     /// Finds them all.
     pub(super) fn new(tree: &NewTree<'_>, set: &NewSet) -> Self {
-        let changed = describe(set).into_iter();
-        let because = changed
-            .map(|(name, text)| (name, Because::Chain(vec![text])))
-            .collect();
+        let changed = describe(set);
+        if changed.is_empty() && tree.differences.is_empty() {
+            return Self::default();
+        }
+        let index = tree.index;
+        let asked = Self {
+            changed,
+            because: vec![Because::default(); index.order.len()],
+            ..Self::default()
+        };
         let mut search = Search {
-            index: tree.index,
-            because,
+            index,
+            asked,
             open: VecDeque::new(),
         };
-        let entering = set.entering().map(|(_, one)| one);
-        for changed in entering.chain(&set.leaving) {
-            search.requirers_of(changed);
+        for gone in &set.leaving {
+            if let Some(at) = index.position.get(&gone.id.name) {
+                search.reach(*at, Because::Changed);
+            }
+        }
+        for (_, new) in set.entering() {
+            search.requirers_of(new, set);
+        }
+        for (_, new) in set.entering() {
+            search.upgraded_by(new);
+        }
+        for gone in &set.leaving {
+            search.upgraded_by(gone);
         }
         search.consumers(tree);
         search.spread();
-        Self {
-            because: search.because,
-        }
+        search.asked
     }
 
     /// Whether this package's processes are asked.
-    pub(super) fn is_asked(&self, package: &PackageName) -> bool {
-        !self.because.is_empty() && self.because.contains_key(package)
+    pub(super) fn is_asked(&self, package: &PackageName, index: &ActiveIndex) -> bool {
+        let because = || {
+            let at = *index.position.get(package)?;
+            self.because.get(at as usize)
+        };
+        self.changed.contains_key(package)
+            || because().is_some_and(|one| !matches!(one, Because::Nothing))
+    }
+
+    /// Places in the active order of the packages that are asked.
+    pub(super) fn places(&self) -> &[u32] {
+        &self.places
     }
 
     /// The chain from the change to this package.
-    pub(super) fn chain(&self, package: &PackageName) -> Vec<String> {
+    pub(super) fn chain(&self, package: &PackageName, index: &ActiveIndex) -> Vec<String> {
+        if let Some(text) = self.changed.get(package) {
+            return vec![text.clone()];
+        }
         let mut backwards = Vec::new();
-        let mut at = package;
-        while let Some(because) = self.because.get(at) {
-            match because {
-                Because::Chain(chain) => {
-                    backwards.extend(chain.iter().rev().cloned());
-                    break;
+        let mut at = index.position.get(package).copied();
+        while let Some(place) = at {
+            let name = &index.order[place as usize].id.name;
+            at = match self.because.get(place as usize).copied() {
+                None | Some(Because::Nothing) => None,
+                Some(Because::Changed) => {
+                    backwards.extend(self.changed.get(name).cloned());
+                    None
                 }
-                Because::Requires(other) => {
-                    backwards.push(format!("{at} requires {other}"));
-                    at = other;
+                Some(Because::Chain(number)) => {
+                    let chain = self.chains.get(number as usize).into_iter().flatten();
+                    backwards.extend(chain.rev().cloned());
+                    None
                 }
-                Because::Library(other, soname) => {
-                    backwards.push(format!("{at} requires {soname} of {other}"));
-                    at = other;
+                Some(Because::Requires(other, library)) => {
+                    backwards.push(requires(name, &index.order[other as usize], library));
+                    Some(other)
                 }
-                Because::UpgradedBy(other) => {
-                    backwards.push(format!("{other} is an upgrade of {at}"));
-                    at = other;
-                }
-            }
+            };
         }
         backwards.reverse();
         backwards
     }
 }
 
+fn requires(name: &PackageName, other: &Package, library: u32) -> String {
+    let other_name = &other.id.name;
+    match other.manifest.provides_libraries.get(library as usize) {
+        Some(library) => format!("{name} requires {} of {other_name}", library.soname),
+        None => format!("{name} requires {other_name}"),
+    }
+}
+
 struct Search<'a> {
     index: &'a ActiveIndex,
-    because: FxHashMap<PackageName, Because>,
-    /// Places in the active order.
+    asked: Asked,
     open: VecDeque<u32>,
 }
 
 impl Search<'_> {
-    fn requirers_of(&mut self, changed: &Package) {
-        let manifest = &changed.manifest;
-        let names = manifest
-            .provides
-            .iter()
-            .map(|one| &one.name)
-            .chain([&manifest.name]);
-        let places = names
-            .filter_map(|name| self.index.requirers.get(name))
-            .flatten();
-        let mut places: Vec<u32> = places.copied().collect();
+    /// Those that require what enters. Where it takes the place of a version that answered the same,
+    /// they require that one.
+    fn requirers_of(&mut self, new: &Package, set: &NewSet) {
+        if set.stays.is_plain() {
+            return;
+        }
+        let manifest = &new.manifest;
+        let provided = manifest.provides.iter().map(|one| &one.name);
+        let requirers = &self.index.requirers;
+        let places = provided
+            .chain([&manifest.name])
+            .filter_map(|name| requirers.get(name));
+        let mut places: Vec<u32> = places.flatten().copied().collect();
         places.sort_unstable();
         places.dedup();
         let node = &self.index.active().node;
@@ -118,40 +160,50 @@ impl Search<'_> {
                 .requirements(node)
                 .any(|need| manifest.answers(need))
             {
-                self.reach(at, Because::Requires(manifest.name.clone()));
+                let link = requires(&package.id.name, new, BY_NAME);
+                self.told(at, &new.id.name, link);
             }
         }
-        self.users_of_libraries(changed);
-        if let Some(need) = &manifest.upgrades {
-            for one in need.alternatives() {
-                let base = self.index.position.get(&one.name).copied();
-                let base = base.filter(|&at| {
-                    order::upgrades(manifest, &self.index.order[at as usize].manifest)
-                });
-                if let Some(at) = base {
-                    self.reach(at, Because::UpgradedBy(manifest.name.clone()));
-                }
+        for (number, library) in (0..).zip(&manifest.provides_libraries) {
+            let users = self.index.asks.library_users.get(&library.soname);
+            for &at in users.into_iter().flatten() {
+                let link = requires(&self.index.order[at as usize].id.name, new, number);
+                self.told(at, &new.id.name, link);
             }
         }
     }
 
-    fn users_of_libraries(&mut self, package: &Package) {
-        let index = self.index;
-        for library in &package.manifest.provides_libraries {
-            let users = index.asks.library_users.get(&library.soname);
-            for &at in users.into_iter().flatten() {
-                let soname = library.soname.clone();
-                self.reach(at, Because::Library(package.id.name.clone(), soname));
+    /// What an upgrade that comes or goes applies to.
+    fn upgraded_by(&mut self, upgrade: &Package) {
+        let manifest = &upgrade.manifest;
+        let needs = manifest.upgrades.iter().flat_map(|one| one.alternatives());
+        for one in needs {
+            let base = self.index.position.get(&one.name).copied();
+            let base = base
+                .filter(|&at| order::upgrades(manifest, &self.index.order[at as usize].manifest));
+            if let Some(at) = base {
+                let link = format!("{} is an upgrade of {}", upgrade.id.name, one.name);
+                self.told(at, &upgrade.id.name, link);
             }
+        }
+    }
+
+    /// A place that is reached from a changed package by this link.
+    fn told(&mut self, at: u32, changed: &PackageName, link: String) {
+        let cause = self.asked.changed.get(changed).cloned();
+        self.chain(at, cause.into_iter().chain([link]).collect());
+    }
+
+    fn chain(&mut self, at: u32, chain: Vec<String>) {
+        let number = u32::try_from(self.asked.chains.len()).unwrap_or(u32::MAX);
+        if self.reach(at, Because::Chain(number)) {
+            self.asked.chains.push(chain);
         }
     }
 
     fn consumers(&mut self, tree: &NewTree<'_>) {
-        for one in tree
-            .differences
-            .iter()
-            .filter(|one| one.how != How::Rebuilt)
-        {
+        let differences = tree.differences.iter();
+        for one in differences.filter(|one| one.how != How::Rebuilt) {
             for (_, entry) in one.old.iter().chain(&one.new) {
                 let Node::File(file) = &entry.node else {
                     continue;
@@ -160,30 +212,32 @@ impl Search<'_> {
                     for &at in self.index.consumers.get(api).into_iter().flatten() {
                         let name = &self.index.order[at as usize].id.name;
                         let cause = format!("{}, which provides {api}, changed", one.path);
-                        let chain = vec![cause, format!("{name} consumes {api}")];
-                        self.reach(at, Because::Chain(chain));
+                        self.chain(at, vec![cause, format!("{name} consumes {api}")]);
                     }
                 }
             }
         }
     }
 
-    fn reach(&mut self, at: u32, because: Because) {
-        let name = &self.index.order[at as usize].id.name;
-        if let Entry::Vacant(vacant) = self.because.entry(name.clone()) {
-            vacant.insert(because);
-            self.open.push_back(at);
+    fn reach(&mut self, at: u32, because: Because) -> bool {
+        let Some(place) = self.asked.because.get_mut(at as usize) else {
+            return false;
+        };
+        if !matches!(place, Because::Nothing) {
+            return false;
         }
+        *place = because;
+        self.asked.places.push(at);
+        self.open.push_back(at);
+        true
     }
 
     fn spread(&mut self) {
+        let index = self.index;
         while let Some(at) = self.open.pop_front() {
-            let name = self.index.order[at as usize].id.name.clone();
-            for &user in &self.index.dependents[at as usize] {
-                self.reach(user, Because::Requires(name.clone()));
+            for &(user, library) in index.ties.row(at) {
+                self.reach(user, Because::Requires(at, library));
             }
-            let package = self.index.order[at as usize].clone();
-            self.users_of_libraries(&package);
         }
     }
 }

@@ -145,7 +145,7 @@ fn staying_winner<'a>(
         .get(path)
         .map_or(std::slice::from_ref(&winner), Vec::as_slice);
     let staying = all.iter().filter_map(|place| {
-        let at = set.moved[place.package as usize]?;
+        let at = set.stays.new(place.package)?;
         let (package, entry) = index.tree.at(*place);
         Some((at, package, entry))
     });
@@ -157,8 +157,7 @@ fn shared_that_may_turn<'a>(
     index: &'a ActiveIndex,
     set: &NewSet,
 ) -> impl Iterator<Item = &'a FileEntry> {
-    let places = set.moved.iter().flatten();
-    let turned = !places.is_sorted();
+    let turned = set.stays.are_turned();
     let shared = index.tree.shared.values().filter(move |_| turned);
     shared
         .filter_map(|places| places.first())

@@ -14,15 +14,15 @@ use super::diff::{Difference, NewTree, below};
 use super::exports::NewExports;
 use super::graph::{LoadedFile, NodeId, facts, known_of};
 use super::index::ActiveTree;
-use super::reach::{NewGraph, loaded_by};
+use super::new_graph::{NewGraph, loaded_by};
 use super::set::NewSet;
 
 /// Libraries that the loader would not find: errors where no package has them, warnings where one
 /// has and only a process that has loaded it by then can use the file.
-pub(super) fn libraries(tree: &NewTree<'_>, graph: &NewGraph<'_>) -> (Vec<Unmet>, Vec<String>) {
+pub(super) fn libraries(tree: &NewTree<'_>, graph: &NewGraph) -> (Vec<Unmet>, Vec<String>) {
     let (mut unmet, mut warnings) = (Vec::new(), Vec::new());
     let sonames = Sonames::of(tree);
-    let first = u32::try_from(graph.before.nodes.len()).unwrap_or(u32::MAX);
+    let first = u32::try_from(graph.before().nodes.len()).unwrap_or(u32::MAX);
     let mut ids: Vec<NodeId> = graph.again.keys().copied().collect();
     ids.extend((first..).zip(&graph.added).map(|(id, _)| id));
     ids.sort_unstable();
@@ -89,8 +89,8 @@ impl<'a> Sonames<'a> {
 }
 
 /// Whether the active tree has this lack already: then it is not this change's.
-fn was_lacking(tree: &NewTree<'_>, graph: &NewGraph<'_>, id: NodeId, name: &str) -> bool {
-    let Some(before) = graph.before.nodes.get(id as usize) else {
+fn was_lacking(tree: &NewTree<'_>, graph: &NewGraph, id: NodeId, name: &str) -> bool {
+    let Some(before) = graph.before().nodes.get(id as usize) else {
         return false;
     };
     tree.difference(&before.path).is_none()
@@ -202,10 +202,13 @@ fn conflict(path: &PackagePath, package: &Package, other: &FileEntry) -> Unmet {
 /// Simple processes that enter and can reach a `dlopen` of which nobody has said what it opens.
 pub(super) fn on_faith(
     tree: &NewTree<'_>,
-    graph: &NewGraph<'_>,
+    graph: &NewGraph,
     set: &NewSet,
     exports: &NewExports,
 ) -> Vec<String> {
+    if exports.differ.is_empty() {
+        return Vec::new();
+    }
     let declared: FxHashSet<&str> = set
         .order
         .iter()

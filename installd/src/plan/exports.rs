@@ -69,7 +69,7 @@ impl NewExports {
         names: &FxHashSet<&ProcessName>,
     ) {
         let declared = NewDeclarations::new(&tree.index.declared, set);
-        for package in &set.order {
+        for package in set.order.iter() {
             for spec in package
                 .manifest
                 .processes
@@ -118,7 +118,8 @@ impl NewExports {
 /// The processes of the active set whose program may be another one in the new tree.
 fn may_differ<'a>(tree: &NewTree<'a>) -> BTreeSet<&'a ProcessName> {
     if tree.is_rearranged() {
-        return tree.index.processes.keys().collect();
+        let all = tree.index.processes.iter();
+        return all.map(|one| &one.spec.name).collect();
     }
     let runners = tree
         .differences

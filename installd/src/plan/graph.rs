@@ -11,6 +11,8 @@ use model::manifest::{DlopenUse, FileEntry, Node as TreeNode};
 use resolve::loader::{Context, Finder, Found, Rules, View};
 use rustc_hash::FxHashMap;
 
+use super::rows::Rows;
+
 /// A node's number.
 pub(super) type NodeId = u32;
 
@@ -75,8 +77,8 @@ pub(super) struct LoadedFile {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Graph {
     pub(super) nodes: Vec<LoadedFile>,
-    /// For each node those that have an edge to it.
-    pub(super) users: Vec<Vec<NodeId>>,
+    /// For each node those that have an edge to it, doubled; odd where it is loaded without fail.
+    users: Rows<u32>,
     /// By path; the first is the one without context.
     pub(super) by_path: FxHashMap<Box<str>, Vec<NodeId>>,
     /// By the last part of a needed name those that need it.
@@ -91,6 +93,13 @@ pub(super) struct Graph {
 impl Graph {
     pub(super) fn nodes_of(&self, path: &str) -> &[NodeId] {
         self.by_path.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// Those that have an edge to a node, each with whether they load it without fail, or their
+    /// author says that they do.
+    pub(super) fn users_of(&self, id: NodeId) -> impl Iterator<Item = (NodeId, bool)> {
+        let users = self.users.row(id).iter();
+        users.map(|packed| (packed >> 1, packed & 1 == 1))
     }
 }
 
@@ -364,14 +373,17 @@ impl<'a, V: View> Builder<'a, V> {
     /// The whole graph, with its reverse.
     pub(super) fn finish(self) -> Graph {
         let mut graph = self.graph;
-        graph.users = vec![Vec::new(); graph.nodes.len()];
+        let mut users: Vec<(NodeId, u32)> = Vec::new();
         for (id, node) in (0..).zip(&graph.nodes) {
             graph.by_path.entry(node.path.clone()).or_default().push(id);
             for edge in &node.edges {
                 let last = edge.name.rsplit('/').next().unwrap_or_default();
                 graph.needers.entry(last.into()).or_default().push(id);
                 match &edge.target {
-                    Some(target) => graph.users[target.node as usize].push(id),
+                    Some(target) => {
+                        let sure = u32::from(edge.via != Via::MayOpen);
+                        users.push((target.node, id << 1 | sure));
+                    }
                     None if !edge.via.is_at_start() => {}
                     None => graph.wanting.push(id),
                 }
@@ -380,8 +392,9 @@ impl<'a, V: View> Builder<'a, V> {
         graph.by_path.values_mut().for_each(|ids| {
             ids.sort_unstable_by_key(|&id| graph.nodes[id as usize].context);
         });
-        let lists = graph.users.iter_mut().chain(graph.needers.values_mut());
-        lists.chain([&mut graph.wanting]).for_each(Vec::dedup);
+        graph.users = Rows::of(graph.nodes.len(), users.iter().copied());
+        let lists = graph.needers.values_mut().chain([&mut graph.wanting]);
+        lists.for_each(Vec::dedup);
         graph
     }
 }

@@ -1,34 +1,33 @@
 //! One verdict per process, with the reason chains from the cause to the process.
+//!
+//! Most processes are not looked at by themselves: what is reached is found from the files that
+//! changed, and what nothing leads to is left as it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::ProcessName;
-use model::change::{ProcessImpact, Verdict};
+use model::change::Verdict;
 use model::process::{Kind, ProcessSpec};
 use resolve::loader::View;
 use rustc_hash::FxHashMap;
 
+use super::How;
 use super::asked::Asked;
+use super::decided::{Decided, Looked, MAX_CHAINS, Mark, Next, shortest};
 use super::diff::{Difference, NewTree, is_equal};
+use super::evidence::{Chain, Evidence, has_left, opened_by};
 use super::exports::NewExports;
-use super::graph::{NodeId, facts};
-use super::index::Exported;
+use super::graph::facts;
+use super::index::{ActiveIndex, Exported};
 use super::mapped::Mapped;
-use super::program::{Opened, Program};
-use super::reach::{NewGraph, Reached, replacement};
-use super::{How, ProcessPlan, World};
-
-/// Chains that a process is shown with.
-const MAX_CHAINS: usize = 3;
-
-type Chain = Vec<String>;
+use super::program::Opened;
+use super::reach::replacement;
 
 /// What verdicts are made from.
 pub(super) struct Impact<'a> {
-    pub(super) world: &'a World,
     pub(super) tree: &'a NewTree<'a>,
-    pub(super) graph: &'a NewGraph<'a>,
-    pub(super) reached: &'a Reached,
+    pub(super) evidence: &'a Evidence,
     pub(super) exports: &'a NewExports,
     /// By package why its processes are asked though nothing reaches them.
     pub(super) asked: &'a Asked,
@@ -42,158 +41,201 @@ struct Reasons {
     files: Vec<Chain>,
 }
 
+/// The verdicts as they are being found.
+struct Verdicts {
+    marks: Vec<Mark>,
+    looked: BTreeMap<ProcessName, Looked>,
+}
+
+impl Verdicts {
+    fn is_open(&self, number: u32) -> bool {
+        self.marks.get(number as usize) == Some(&Mark::None)
+    }
+
+    fn put(&mut self, number: u32, mark: Mark) {
+        if let Some(place) = self.marks.get_mut(number as usize) {
+            *place = mark;
+        }
+    }
+}
+
+/// All verdicts; `evidence` and `asked` are kept to say why.
+pub(super) fn decide(
+    tree: &NewTree<'_>,
+    evidence: Evidence,
+    exports: &NewExports,
+    asked: Asked,
+) -> Decided {
+    let impact = Impact {
+        tree,
+        evidence: &evidence,
+        exports,
+        asked: &asked,
+    };
+    let Verdicts { marks, looked } = impact.verdicts();
+    Decided {
+        evidence,
+        asked,
+        marks,
+        looked,
+    }
+}
+
+/// Changed files by path, for those that processes may have mapped.
+pub(super) fn gone_libraries(tree: &NewTree<'_>) -> FxHashMap<String, &'static str> {
+    let differences = tree.differences.iter();
+    let elf = differences.filter(|one| one.old.is_some_and(|(_, e)| facts(e).is_some()));
+    elf.filter_map(|one| match one.how {
+        How::Changed => Some((one.path.to_string(), "changed")),
+        How::Removed if replacement(tree, one).is_none() => Some((one.path.to_string(), "removed")),
+        How::Removed | How::Added | How::Rebuilt => None,
+    })
+    .collect()
+}
+
 impl Impact<'_> {
-    /// The verdicts of all processes of either set, sorted by name: as they are shown, and as they
-    /// are carried out.
-    pub(super) fn verdicts(&self) -> (Vec<ProcessImpact>, Vec<ProcessPlan>) {
-        let mapped: FxHashMap<&ProcessName, &[String]> = self
-            .world
-            .running
-            .iter()
-            .map(|one| (&one.name, &one.mapped[..]))
-            .collect();
-        let gone = self.gone_libraries();
-        let old = &self.world.index.processes;
-        let differ = &self.exports.differ;
-        let brand_new = differ.iter().filter(|(name, _)| !old.contains_key(*name));
-        let mut brand_new = brand_new
-            .filter_map(|(name, new)| Some((name, new.as_ref()?)))
-            .peekable();
-        let (mut shown, mut plans) = (Vec::with_capacity(old.len()), Vec::with_capacity(old.len()));
-        let mut put = |(impact, plan)| {
-            shown.push(impact);
-            plans.push(plan);
+    fn index(&self) -> &ActiveIndex {
+        self.tree.index
+    }
+
+    fn verdicts(&self) -> Verdicts {
+        let processes = &self.index().processes;
+        let mut verdicts = Verdicts {
+            marks: vec![Mark::None; processes.len()],
+            looked: BTreeMap::new(),
         };
-        // Both are sorted by name; so is what they are merged into.
-        for (name, before) in old {
-            while let Some((name, new)) = brand_new.next_if(|(new, _)| *new < name) {
-                put(started(name, new, &self.tree_text(new)));
+        for (name, after) in &self.exports.differ {
+            let before = processes.number(name);
+            if let Some(looked) = self.look(name, before, after.as_ref()) {
+                before
+                    .into_iter()
+                    .for_each(|at| verdicts.put(at, Mark::Looked));
+                verdicts.looked.insert(name.clone(), looked);
             }
-            let after = differ.get(name).map_or(Some(before), Option::as_ref);
-            put(match after {
-                None => stopped(name, before),
-                Some(after)
-                    if std::ptr::eq(before, after) && self.is_untouched(after, &mapped, &gone) =>
-                {
-                    self.verdict(before, after, Reasons::default())
-                }
-                Some(after) => {
-                    let mapped = mapped.get(name).copied().unwrap_or_default();
-                    let reasons = self.reasons(before, after, mapped, &gone);
-                    self.verdict(before, after, reasons)
-                }
-            });
         }
-        for (name, new) in brand_new {
-            put(started(name, new, &self.tree_text(new)));
+        self.users_of_files(&mut verdicts);
+        for node in self.evidence.reached.nodes() {
+            for &number in processes.rooted.row(node) {
+                let process = processes.at(number).filter(|_| verdicts.is_open(number));
+                if process.is_some_and(|one| self.evidence.reaches(number, one, node)) {
+                    verdicts.put(number, Mark::Reached);
+                }
+            }
         }
-        (shown, plans)
+        self.holders_of_gone(&mut verdicts);
+        for place in self.asked.places() {
+            for &number in processes.of_package.row(*place) {
+                if verdicts.is_open(number) {
+                    verdicts.put(number, Mark::Ask);
+                }
+            }
+        }
+        verdicts
     }
 
-    /// Whether plainly nothing reaches a process whose program and declaration stay: most of them.
-    fn is_untouched(
+    /// A process that may have another exporter, declaration or program.
+    fn look(
         &self,
-        process: &Exported,
-        mapped: &FxHashMap<&ProcessName, &[String]>,
-        gone: &FxHashMap<&str, &'static str>,
-    ) -> bool {
-        process.spec.uses_files.is_empty()
-            && !process
-                .program
-                .roots
-                .iter()
-                .any(|root| self.reached.is_reached(*root))
-            && (gone.is_empty() || mapped.is_empty() || !mapped.contains_key(&process.spec.name))
+        name: &ProcessName,
+        number: Option<u32>,
+        after: Option<&Exported>,
+    ) -> Option<Looked> {
+        let before = number.and_then(|number| self.index().processes.at(number));
+        match (before, number, after) {
+            (None, _, after) | (_, None, after) => Some(self.started(name, after?)),
+            (Some(before), Some(_), None) => Some(stopped(name, number, before)),
+            (Some(before), Some(at), Some(after)) => {
+                let next = Next::Other(Box::new(after.clone()));
+                let mut reasons = self.reasons(before, after, self.evidence.mapped(at));
+                reasons.files = self.used_files(after);
+                Some(self.looked((at, next), after, reasons))
+            }
+        }
     }
 
-    fn tree_text(&self, new: &Exported) -> String {
-        let package = self.world.index.position.contains_key(&new.package);
+    fn users_of_files(&self, verdicts: &mut Verdicts) {
+        let processes = &self.index().processes;
+        for &number in &processes.fond {
+            let Some(process) = processes.at(number).filter(|_| verdicts.is_open(number)) else {
+                continue;
+            };
+            let files = self.used_files(process);
+            if !files.is_empty() {
+                let reasons = Reasons {
+                    libraries: self.evidence.libraries(number, process),
+                    files,
+                    ..Reasons::default()
+                };
+                let looked = self.looked((number, Next::Same), process, reasons);
+                verdicts.put(number, Mark::Looked);
+                verdicts.looked.insert(process.spec.name.clone(), looked);
+            }
+        }
+    }
+
+    /// Processes that have a changed file mapped though nothing says why.
+    fn holders_of_gone(&self, verdicts: &mut Verdicts) {
+        let gone = &self.evidence.gone;
+        if gone.is_empty() {
+            return;
+        }
+        let lengths: u64 = gone
+            .keys()
+            .fold(0, |all, path| all | 1 << (path.len() % 64));
+        let may_be = |path: &String| lengths >> (path.len() % 64) & 1 == 1;
+        for one in self.evidence.running.iter() {
+            let mut mapped = one.mapped.iter().filter(|path| may_be(path));
+            if mapped.any(|path| gone.contains_key(path))
+                && let Some(number) = self.index().processes.number(&one.name)
+                && verdicts.is_open(number)
+            {
+                let process = self.index().processes.at(number);
+                let chains = process.map(|one| self.evidence.libraries(number, one));
+                if chains.is_some_and(|chains| !chains.is_empty()) {
+                    verdicts.put(number, Mark::Reached);
+                }
+            }
+        }
+    }
+
+    fn started(&self, name: &ProcessName, new: &Exported) -> Looked {
+        let package = self.index().position.contains_key(&new.package);
         let word = if package { "changes" } else { "enters" };
-        format!("{} {word}", new.package)
+        let cause = format!("{} {word}", new.package);
+        Looked {
+            old: None,
+            new: Next::Other(Box::new(new.clone())),
+            verdict: Verdict::Start,
+            direct: true,
+            reached: true,
+            because: vec![vec![cause, format!("{} exports {name}", new.package)]],
+        }
     }
 
-    /// Changed files by path, for those that processes may have mapped.
-    fn gone_libraries(&self) -> FxHashMap<&str, &'static str> {
-        let differences = self.tree.differences.iter();
-        let elf = differences.filter(|one| one.old.is_some_and(|(_, e)| facts(e).is_some()));
-        elf.filter_map(|one| match one.how {
-            How::Changed => Some((one.path.as_str(), "changed")),
-            How::Removed if replacement(self.tree, one).is_none() => {
-                Some((one.path.as_str(), "removed"))
-            }
-            How::Removed | How::Added | How::Rebuilt => None,
-        })
-        .collect()
-    }
-
-    fn reasons(
-        &self,
-        before: &Exported,
-        after: &Exported,
-        mapped: &[String],
-        gone: &FxHashMap<&str, &'static str>,
-    ) -> Reasons {
+    fn reasons(&self, before: &Exported, after: &Exported, mapped: &[String]) -> Reasons {
         let mut reasons = Reasons::default();
         let name = &after.spec.name;
         if !Arc::ptr_eq(&before.spec, &after.spec) && before.spec != after.spec {
             let fields = differing_fields(&before.spec, &after.spec);
-            reasons
-                .direct
-                .push(vec![format!("the declaration of {name} changed: {fields}")]);
+            let text = format!("the declaration of {name} changed: {fields}");
+            reasons.direct.push(vec![text]);
         }
         let really = Mapped::new(mapped);
-        reasons
-            .direct
-            .extend(self.program_chain(before, after, really.as_ref()));
-        for (root, mut chain) in self.library_chains(&before.program, really.as_ref()) {
-            match before.program.opening(root) {
-                Some(opened) => chain.extend(opened_by(&before.program, opened, name)),
-                None => chain.extend(run_by(&after.program, name)),
-            }
-            reasons.libraries.push(chain);
-        }
+        let program = self.program_chain(before, after, really.as_ref());
+        reasons.direct.extend(program);
+        reasons.libraries = self.evidence.loaded(before, after, mapped);
         reasons.libraries.extend(self.opening_chain(before, after));
-        if reasons.libraries.is_empty() && !gone.is_empty() {
-            for path in mapped {
-                if let Some(word) = gone.get(path.as_str()) {
-                    let chain = vec![
-                        format!("{path} {word}"),
-                        format!("{name} has {path} mapped"),
-                    ];
-                    reasons.libraries.push(chain);
-                }
-            }
-        }
-        for wanted in &after.spec.uses_files {
-            reasons.files.extend(self.used_file(name, wanted));
+        if reasons.libraries.is_empty() {
+            reasons.libraries = self.evidence.gone_and_mapped(name, mapped);
         }
         reasons
     }
 
-    /// What reaches the program through what it loads; its own change is told as direct.
-    fn library_chains(
-        &self,
-        program: &Program,
-        mapped: Option<&Mapped<'_>>,
-    ) -> Vec<(NodeId, Chain)> {
-        let roots = program.roots.iter().enumerate();
-        let reached = roots.filter(|(_, root)| self.reached.is_reached(**root));
-        let chains = reached.flat_map(|(at, root)| {
-            let chains = match mapped {
-                // What a script has left for another program is not loaded any more.
-                Some(mapped)
-                    if at == 0
-                        && has_left(program, program.files.len().saturating_sub(1), mapped) =>
-                {
-                    Vec::new()
-                }
-                Some(mapped) => mapped.chains(self.reached, *root, self.graph),
-                None => self.reached.chains(*root, self.graph),
-            };
-            let tells = move |chain: &Chain| at > 0 || chain.len() > 1;
-            chains.into_iter().filter(tells).map(|chain| (*root, chain))
-        });
-        chains.collect()
+    fn used_files(&self, process: &Exported) -> Vec<Chain> {
+        let wanted = process.spec.uses_files.iter();
+        wanted
+            .filter_map(|wanted| self.used_file(&process.spec.name, wanted))
+            .collect()
     }
 
     /// A file that a script is declared to open comes, goes, or is another one.
@@ -276,126 +318,45 @@ impl Impact<'_> {
         ])
     }
 
-    fn verdict(
-        &self,
-        before: &Exported,
-        after: &Exported,
-        reasons: Reasons,
-    ) -> (ProcessImpact, ProcessPlan) {
+    fn looked(&self, (old, new): (u32, Next), after: &Exported, reasons: Reasons) -> Looked {
         let direct = !reasons.direct.is_empty();
         let libraries = !reasons.libraries.is_empty();
         let files = !reasons.files.is_empty();
         let simple = after.spec.kind == Kind::Simple;
-        let asked = || self.asked.is_asked(&after.package);
+        let asked = || self.asked.is_asked(&after.package, self.index());
         let verdict = match (direct || libraries && simple, libraries || files) {
             (true, _) => Verdict::Restart,
             (false, true) => Verdict::Notify,
             (false, false) if asked() => Verdict::Ask,
             (false, false) => Verdict::None,
         };
-        let mut because: Vec<Chain> = reasons.libraries;
+        let mut because = reasons.libraries;
         because.extend(reasons.files);
-        because.sort_by_key(Vec::len);
-        because.splice(0..0, reasons.direct);
+        let first = reasons.direct.into_iter();
+        let mut because: Vec<Chain> = first.chain(shortest(because)).collect();
         because.truncate(MAX_CHAINS);
-        if verdict == Verdict::Ask {
-            let exports = format!("{} exports {}", after.package, after.spec.name);
-            let mut chain = self.asked.chain(&after.package);
-            chain.push(exports);
-            because.push(chain);
-        }
-        let plan = ProcessPlan {
-            name: after.spec.name.clone(),
+        Looked {
+            old: Some(old),
+            new,
             verdict,
             direct,
             reached: direct || libraries || files,
-            old: Some((before.package.clone(), Arc::clone(&before.spec))),
-            new: Some((after.package.clone(), Arc::clone(&after.spec))),
-        };
-        (shown(&plan.name, after, verdict, because), plan)
+            because,
+        }
     }
 }
 
-/// Whether a process that ran this script's interpreter does so no more: the script has become
-/// another program (`exec`), as wrappers do.
-fn has_left(program: &Program, at: usize, mapped: &Mapped<'_>) -> bool {
-    at > 0
-        && program
-            .files
-            .get(at)
-            .is_some_and(|interpreter| !mapped.has(interpreter))
-}
-
-fn shown(
-    name: &ProcessName,
-    exported: &Exported,
-    verdict: Verdict,
-    because: Vec<Chain>,
-) -> ProcessImpact {
-    let (package, kind) = (exported.package.clone(), exported.spec.kind);
-    ProcessImpact {
-        name: name.clone(),
-        package,
-        kind,
-        verdict,
-        because,
-    }
-}
-
-fn started(name: &ProcessName, new: &Exported, cause: &str) -> (ProcessImpact, ProcessPlan) {
-    let because = vec![vec![
-        cause.to_owned(),
-        format!("{} exports {name}", new.package),
-    ]];
-    let plan = ProcessPlan {
-        name: name.clone(),
-        verdict: Verdict::Start,
-        direct: true,
-        reached: true,
-        old: None,
-        new: Some((new.package.clone(), Arc::clone(&new.spec))),
-    };
-    (shown(name, new, Verdict::Start, because), plan)
-}
-
-fn stopped(name: &ProcessName, old: &Exported) -> (ProcessImpact, ProcessPlan) {
-    let because = vec![vec![format!(
-        "no package exports {name} any more; {} did",
-        old.package
-    )]];
-    let plan = ProcessPlan {
-        name: name.clone(),
+fn stopped(name: &ProcessName, number: Option<u32>, old: &Exported) -> Looked {
+    let package = &old.package;
+    let cause = format!("no package exports {name} any more; {package} did");
+    Looked {
+        old: number,
+        new: Next::Gone,
         verdict: Verdict::Stop,
         direct: true,
         reached: true,
-        old: Some((old.package.clone(), Arc::clone(&old.spec))),
-        new: None,
-    };
-    (shown(name, old, Verdict::Stop, because), plan)
-}
-
-/// The last steps of a chain: from what the loader loads to the process.
-fn run_by(program: &Program, name: &ProcessName) -> Chain {
-    let pairs = program.files.windows(2).rev();
-    let mut steps: Chain = pairs
-        .filter_map(|pair| Some(format!("{} runs {}", pair.get(1)?, pair.first()?)))
-        .collect();
-    steps.push(format!("{name} runs {}", program.exec));
-    steps
-}
-
-/// The last steps of a chain: from what a script is declared to open to the process.
-fn opened_by(program: &Program, opened: &Opened, name: &ProcessName) -> Chain {
-    let before = program.files.iter().position(|one| *one == opened.script);
-    let scripts = program
-        .files
-        .get(..=before.unwrap_or(0))
-        .unwrap_or_default();
-    let mut steps = vec![opened.describe()];
-    let pairs = scripts.windows(2).rev();
-    steps.extend(pairs.filter_map(|pair| Some(format!("{} runs {}", pair.get(1)?, pair.first()?))));
-    steps.push(format!("{name} runs {}", program.exec));
-    steps
+        because: vec![vec![cause]],
+    }
 }
 
 /// The names of the fields in which two declarations differ.

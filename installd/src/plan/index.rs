@@ -2,6 +2,7 @@
 
 mod asks;
 mod declared;
+mod processes;
 mod uses;
 
 use std::collections::BTreeMap;
@@ -17,9 +18,11 @@ use resolve::{Characteristics, Package, order};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::graph::{Builder, Graph, facts};
-use super::program::{Program, ProgramOf};
+use super::program::ProgramOf;
+use super::rows::Rows;
 use asks::Asks;
 pub(super) use declared::{Declarations, NewDeclarations};
+pub(super) use processes::{Exported, Processes};
 
 /// What an index is built from.
 #[derive(Debug, Clone, Default)]
@@ -38,13 +41,15 @@ pub struct Active {
 #[derive(Debug)]
 pub struct ActiveIndex {
     active: Active,
-    pub(super) order: Vec<Package>,
+    pub(super) list: Arc<Vec<Package>>,
+    pub(super) order: Arc<Vec<Package>>,
     /// By name the package's place in `order`.
     pub(super) position: FxHashMap<PackageName, u32>,
     /// For each package of `order` those that must stand behind it.
     pub(super) edges: Vec<Vec<usize>>,
-    /// The reverse of `edges`.
-    pub(super) dependents: Vec<Vec<u32>>,
+    /// For each package of `order` who requires it, with the number of the library that is
+    /// required, or [`BY_NAME`].
+    pub(super) ties: Rows<(u32, u32)>,
     /// Packages with a requirement that a name may answer.
     pub(super) requirers: FxHashMap<PackageName, Vec<u32>>,
     /// Packages that consume an API.
@@ -53,7 +58,7 @@ pub struct ActiveIndex {
     pub(super) tree: ActiveTree,
     pub(super) declared: Declarations,
     pub(super) graph: Graph,
-    pub(super) processes: BTreeMap<ProcessName, Exported>,
+    pub(super) processes: Processes,
     /// By each path that is looked at for a process's program the processes, sorted.
     pub(super) run_by: FxHashMap<Box<str>, Vec<ProcessName>>,
 }
@@ -61,7 +66,7 @@ pub struct ActiveIndex {
 /// The winners of all paths, and the losers.
 #[derive(Debug, Default)]
 pub(super) struct ActiveTree {
-    packages: Vec<Package>,
+    packages: Arc<Vec<Package>>,
     winners: FxHashMap<Box<str>, Place>,
     /// Every package's entry for paths that several have, the winner included.
     pub(super) shared: FxHashMap<Box<str>, Vec<Place>>,
@@ -71,21 +76,13 @@ pub(super) struct ActiveTree {
     pub(super) sonames: FxHashSet<Box<str>>,
 }
 
-/// A process that the set exports.
-#[derive(Debug, Clone)]
-pub(super) struct Exported {
-    pub(super) package: PackageName,
-    pub(super) spec: Arc<ProcessSpec>,
-    pub(super) program: Program,
-}
-
 impl ActiveTree {
-    fn compose(order: &[Package], node: &Characteristics) -> Self {
+    fn compose(order: &Arc<Vec<Package>>, node: &Characteristics) -> Self {
         let mut tree = Self {
-            packages: order.to_vec(),
+            packages: Arc::clone(order),
             ..Self::default()
         };
-        for (package, one) in (0..).zip(order) {
+        for (package, one) in (0..).zip(order.iter()) {
             for (file, entry) in (0..).zip(&one.manifest.files) {
                 if is_chosen(entry, node) {
                     tree.put(&entry.path, Place { package, file });
@@ -162,6 +159,7 @@ impl ActiveIndex {
         let of_list: Vec<Vec<usize>> = of_list.collect();
         let arranged = order::arrange(&of_list);
         let order: Vec<Package> = arranged.iter().map(|&i| active.list[i].clone()).collect();
+        let order = Arc::new(order);
         let mut place = vec![0; arranged.len()];
         arranged
             .iter()
@@ -169,34 +167,32 @@ impl ActiveIndex {
             .for_each(|(to, &from)| place[from] = to);
         let moved = |edges: &Vec<usize>| edges.iter().map(|&to| place[to]).collect();
         let edges: Vec<Vec<usize>> = arranged.iter().map(|&i| moved(&of_list[i])).collect();
-        let mut dependents = vec![Vec::new(); edges.len()];
-        for (from, to) in (0..).zip(&edges) {
-            for &to in to {
-                dependents[to].push(from);
-            }
-        }
-        let position = (0..)
-            .zip(&order)
+        let position: FxHashMap<PackageName, u32> = (0..)
+            .zip(order.iter())
             .map(|(i, one)| (one.id.name.clone(), i))
             .collect();
         let tree = ActiveTree::compose(&order, &active.node);
         let declared = Declarations::of(&order);
         let (graph, processes) = resolve_all(&tree, &order, &active.rules, &declared);
         let (requirers, consumers) = who_asks(&order, &active.node);
+        let asks = Asks::of(&order, &arranged, &active.node);
+        let run_by = who_runs(&processes);
+        let nodes = graph.nodes.len();
         Self {
-            asks: Asks::of(&order, &arranged),
-            run_by: who_runs(&processes),
+            ties: ties(&order, &edges, &asks),
+            asks,
+            run_by,
+            processes: Processes::of(processes.into_values().collect(), nodes, &position),
+            list: Arc::new(active.list.clone()),
             active,
             order,
             position,
             edges,
-            dependents,
             requirers,
             consumers,
             tree,
             declared,
             graph,
-            processes,
         }
     }
 
@@ -231,8 +227,31 @@ impl ActiveIndex {
 
     /// The processes that the set exports, by name, each with its package.
     pub fn processes(&self) -> impl Iterator<Item = (&PackageName, &Arc<ProcessSpec>)> {
-        self.processes.values().map(|one| (&one.package, &one.spec))
+        self.processes.iter().map(|one| (&one.package, &one.spec))
     }
+}
+
+/// A tie by name and not by a library.
+pub(super) const BY_NAME: u32 = u32::MAX;
+
+fn ties(order: &[Package], edges: &[Vec<usize>], asks: &Asks) -> Rows<(u32, u32)> {
+    let mut ties: Vec<(u32, (u32, u32))> = Vec::new();
+    for (from, to) in (0..).zip(edges) {
+        let to = to.iter().filter_map(|&to| u32::try_from(to).ok());
+        ties.extend(to.map(|to| (to, (from, BY_NAME))));
+    }
+    for (at, one) in (0..).zip(order) {
+        for (number, library) in (0..).zip(&one.manifest.provides_libraries) {
+            let users = asks
+                .library_users
+                .get(&library.soname)
+                .into_iter()
+                .flatten();
+            let others = users.filter(|user| **user != at);
+            ties.extend(others.map(|user| (at, (*user, number))));
+        }
+    }
+    Rows::of(order.len(), ties.iter().copied())
 }
 
 fn resolve_all(

@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::graph::{Edge, NodeId, Via};
-use super::reach::{ChangedNeed, MAX_CAUSES, NewGraph, Reached};
+use super::new_graph::NewGraph;
+use super::reach::{ChangedNeed, MAX_CAUSES, Reached};
 
 /// The files that one process has mapped.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl<'a> Mapped<'a> {
         &self,
         reached: &Reached,
         root: NodeId,
-        graph: &NewGraph<'_>,
+        graph: &NewGraph,
     ) -> Vec<Vec<String>> {
         let mut walk = Walk::new(graph, root);
         let mut causes: Vec<&str> = Vec::new();
@@ -59,24 +60,24 @@ impl<'a> Mapped<'a> {
     }
 
     /// Whether the process has loaded, by this need, what answers it.
-    fn follows(&self, edge: &Edge, target: NodeId, graph: &NewGraph<'_>) -> bool {
+    fn follows(&self, edge: &Edge, target: NodeId, graph: &NewGraph) -> bool {
         edge.via != Via::MayOpen || self.has_node(target, graph)
     }
 
     /// Whether a need that is answered otherwise now matters to the process.
-    fn concerns(&self, need: &ChangedNeed, graph: &NewGraph<'_>) -> bool {
+    fn concerns(&self, need: &ChangedNeed, graph: &NewGraph) -> bool {
         let opened = |node| self.has_node(node, graph);
         need.via != Via::MayOpen || need.before.is_some_and(opened)
     }
 
-    fn has_node(&self, id: NodeId, graph: &NewGraph<'_>) -> bool {
+    fn has_node(&self, id: NodeId, graph: &NewGraph) -> bool {
         graph.node(id).is_some_and(|node| self.has(&node.path))
     }
 }
 
 /// A walk from a program to what it loads, breadth first, so that chains are short.
 struct Walk<'g> {
-    graph: &'g NewGraph<'g>,
+    graph: &'g NewGraph,
     root: NodeId,
     /// Who loads a node, and by which need.
     users: FxHashMap<NodeId, (NodeId, &'g Edge)>,
@@ -84,7 +85,7 @@ struct Walk<'g> {
 }
 
 impl<'g> Walk<'g> {
-    fn new(graph: &'g NewGraph<'g>, root: NodeId) -> Self {
+    fn new(graph: &'g NewGraph, root: NodeId) -> Self {
         let open = VecDeque::from([root]);
         Self {
             graph,

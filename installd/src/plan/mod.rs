@@ -19,18 +19,23 @@ pub mod admission;
 mod asked;
 mod bringers;
 pub mod collect;
+mod decided;
 mod diff;
 mod discrepancies;
+mod evidence;
 mod exports;
 mod graph;
 mod impact;
 mod index;
 mod limits;
+mod listed;
 mod mapped;
+mod new_graph;
 mod objections;
 mod order;
 mod program;
 mod reach;
+mod rows;
 mod set;
 mod state;
 mod swap;
@@ -45,15 +50,17 @@ use std::sync::Arc;
 use model::change::{FileChanges, PlanReport, Request, SetChange, Unmet, Verdict, Veto};
 use model::manifest::{FileEntry, Node};
 use model::process::ProcessSpec;
-use model::{Digest, Generation, PackageId, PackageName, PackagePath, ProcessName};
+use model::{Digest, Generation, Later, PackageId, PackageName, PackagePath, ProcessName};
 use resolve::Package;
 
 use asked::Asked;
+use decided::Decided;
 use diff::{Difference, NewTree};
+use evidence::Evidence;
 use exports::NewExports;
 use graph::Builder;
-use impact::Impact;
-use reach::{NewGraph, Reached};
+use new_graph::NewGraph;
+use reach::Reached;
 use set::NewSet;
 
 pub use index::{Active, ActiveIndex};
@@ -66,9 +73,9 @@ pub struct Plan {
     /// What people and programs are shown; `report.unmet` not empty: it must not be carried out.
     pub report: PlanReport,
     /// The new set as it is to be kept: the list behind the order (`resolve::order`).
-    pub list: Vec<Package>,
+    pub list: Later<Vec<Package>>,
     /// The new set in the order that holds: the first that has a path wins it.
-    pub order: Vec<Package>,
+    pub order: Later<Vec<Package>>,
     /// Packages that enter, in order.
     pub entering: Vec<Package>,
     /// Packages that leave.
@@ -77,16 +84,16 @@ pub struct Plan {
     pub brought: BTreeSet<PackageName>,
     /// Packages of the new set that nobody asked for by name, to be kept with the generation and
     /// given to the next [`World`].
-    pub automatic: BTreeSet<PackageName>,
+    pub automatic: Later<BTreeSet<PackageName>>,
     /// Whether the new set is the active one: nothing is to be done.
     pub is_empty: bool,
     /// Every path that differs between the trees, sorted by path; also those that were only rebuilt.
     pub changes: Vec<PathChange>,
     /// Paths of the new tree whose object is not the one that their package's manifest names,
     /// because an equal one ran already. Kept with the generation and given to the next [`Active`].
-    pub kept: BTreeMap<PackagePath, Digest>,
+    pub kept: Later<BTreeMap<PackagePath, Digest>>,
     /// Every process of either set, sorted by name.
-    pub processes: Vec<ProcessPlan>,
+    pub processes: Later<Vec<ProcessPlan>>,
     /// What is to be done with the state of processes whose `state-version` differs.
     pub state: Vec<StateStep>,
     /// Objections that stand in the packages, of processes that are not asked: they count as
@@ -158,94 +165,132 @@ pub fn plan(world: &World, request: &Request) -> Plan {
     let index = &*world.index;
     let set = set::new_set(world, request);
     let tree = NewTree::new(index, &set);
-    let (graph, exports) = new_graph(&tree, &set);
-    let reached = Reached::new(&tree, &graph);
-    let asked = Asked::new(&tree, &set);
-    let impact = Impact {
-        world,
-        tree: &tree,
-        graph: &graph,
-        reached: &reached,
-        exports: &exports,
-        asked: &asked,
-    };
-    let (shown, processes) = impact.verdicts();
+    let (graph, exports) = new_graph(world, &tree, &set);
+    let some_mapped = world.running.iter().any(|one| !one.mapped.is_empty());
+    let reached = Reached::new(&tree, &graph, some_mapped);
+    let gone = impact::gone_libraries(&tree);
+    let evidence = Evidence::new(graph, reached, Arc::clone(&world.running), gone);
     let mut report = PlanReport {
-        processes: shown,
+        set: names(world, &set),
         ..PlanReport::default()
     };
-    report.set = SetChange {
-        before: index.asks.names.clone(),
-        after: names(index, &set),
-    };
     describe_files(&tree, &mut report);
-    report.bytes = limits::bytes(&tree, request);
     discover_lacks(
         &Found {
             tree: &tree,
-            graph: &graph,
+            graph: &evidence.graph,
             set: &set,
             exports: &exports,
         },
         &mut report,
     );
-    match order::order(&processes) {
-        Ok(order) => report.order = order,
-        Err(circle) => report.unmet.push(circle),
-    }
-    let (unmet, bytes) = (&mut report.unmet, report.bytes);
-    unmet.extend(limits::unmet(world, &tree, request, bytes));
-    let state = state::steps(world, &processes, request, &mut report);
-    let objections = objections::of(world, &processes, &mut report);
+    let decided = impact::decide(&tree, evidence, &exports, Asked::new(&tree, &set));
+    report.bytes = limits::bytes(&tree, request);
+    let unmet = limits::unmet(world, &tree, request, report.bytes);
+    report.unmet.extend(unmet);
+    complete(
+        world,
+        request,
+        Parts {
+            set: &set,
+            tree,
+            decided: Arc::new(decided),
+        },
+        report,
+    )
+}
+
+/// What a plan is put together from.
+struct Parts<'a> {
+    set: &'a NewSet,
+    tree: NewTree<'a>,
+    decided: Arc<Decided>,
+}
+
+fn complete(world: &World, request: &Request, parts: Parts<'_>, mut report: PlanReport) -> Plan {
+    let Parts { set, tree, decided } = parts;
+    let index = &*world.index;
+    let state = state::steps(world, &decided, request, &mut report);
+    let objections = objections::of(world, &decided, &mut report);
     if index.asks.has_upgrades
         || set
             .entering()
             .any(|(_, one)| one.manifest.upgrades.is_some())
     {
-        report.superseded = upgrades::superseded(&set.order);
+        report.superseded = upgrades::superseded(&set.order.to_vec());
     }
-    let changes: Vec<PathChange> = tree
-        .differences
-        .iter()
-        .map(|one| change(&tree, one))
-        .collect();
-    let is_empty = changes.is_empty() && set.list == index.active().list;
+    let changes = tree.differences.iter().map(|one| change(&tree, one));
+    let changes: Vec<PathChange> = changes.collect();
+    let is_empty = changes.is_empty() && set.list.is(&index.list);
     if !is_empty && !request.trial {
-        report.rollback_points_lost = lost(world, &processes);
+        report.rollback_points_lost = lost(world, &decided);
     }
+    let processes = written(&decided, &mut report);
+    let (list, order) = (set.list.clone(), set.order.clone());
     Plan {
         report,
         entering: set.entering().map(|(_, one)| one.clone()).collect(),
         is_empty,
-        kept: kept(&tree),
+        kept: kept(world, &tree),
         changes,
         processes,
-        automatic: set.automatic,
+        automatic: set.automatic.clone(),
         state,
         objections,
-        list: set.list,
-        order: set.order,
-        leaving: set.leaving,
-        brought: set.brought,
+        list: Later::new(move || list.to_vec()),
+        order: Later::new(move || order.to_vec()),
+        leaving: set.leaving.clone(),
+        brought: set.brought.clone(),
     }
 }
 
-fn names(index: &ActiveIndex, set: &NewSet) -> Vec<String> {
-    let known = |stays: Option<u32>| index.asks.names.get(stays? as usize).cloned();
-    let all = set.order.iter().zip(&set.stays);
-    all.map(|(one, stays)| known(*stays).unwrap_or_else(|| one.id.name_version()))
-        .collect()
+/// Texts and lists of all processes are written when they are read; only what may hinder the change
+/// is found now.
+fn written(decided: &Arc<Decided>, report: &mut PlanReport) -> Later<Vec<ProcessPlan>> {
+    let own = || Arc::clone(decided);
+    let (for_plans, for_impacts) = (own(), own());
+    let processes = Later::new(move || for_plans.plans());
+    report.processes = Later::new(move || for_impacts.impacts());
+    if decided.keeps_its_order() {
+        let processes = processes.clone();
+        report.order = Later::new(move || order::order(&processes).unwrap_or_default());
+    } else {
+        match order::order(&processes) {
+            Ok(order) => report.order = order.into(),
+            Err(circle) => report.unmet.push(circle),
+        }
+    }
+    processes
 }
 
-fn new_graph<'a>(tree: &'a NewTree<'a>, set: &NewSet) -> (NewGraph<'a>, NewExports) {
+fn names(world: &World, set: &NewSet) -> SetChange {
+    let (index, order, stays) = (
+        Arc::clone(&world.index),
+        set.order.clone(),
+        set.stays.clone(),
+    );
+    let after = move || {
+        let known = |at| index.asks.names.get(stays.old(at)? as usize).cloned();
+        let all = (0..).zip(order.iter());
+        all.map(|(at, one)| known(at).unwrap_or_else(|| one.id.name_version()))
+            .collect()
+    };
+    SetChange {
+        before: world.index.asks.names.clone(),
+        after: Later::new(after),
+    }
+}
+
+fn new_graph<'a>(world: &World, tree: &'a NewTree<'a>, set: &NewSet) -> (NewGraph, NewExports) {
     let index = tree.index;
     let mut builder = Builder::new(tree, &index.active().rules, Some(&index.graph));
-    let again = reach::resolve_again(tree, &mut builder);
+    let again = new_graph::resolve_again(tree, &mut builder);
     let exports = NewExports::new(tree, set, &mut builder);
     let added = builder.finish_continued();
+    let index = Arc::clone(&world.index);
     (
         NewGraph {
-            before: &index.graph,
+            index,
             again,
             added,
         },
@@ -265,18 +310,11 @@ fn describe_files(tree: &NewTree<'_>, report: &mut PlanReport) {
 }
 
 /// Generations that go because of the change, but for those in which a process stays.
-fn lost(world: &World, processes: &[ProcessPlan]) -> Vec<Generation> {
+fn lost(world: &World, decided: &Decided) -> Vec<Generation> {
     let mut lost = collect::pushed_out(world);
-    let verdict = |name: &ProcessName| {
-        let found = processes.binary_search_by(|one| one.name.cmp(name));
-        found.ok().map(|at| processes[at].verdict)
-    };
-    for one in &world.running {
+    for one in world.running.iter() {
         if lost.contains(&one.generation)
-            && matches!(
-                verdict(&one.name),
-                None | Some(Verdict::Ask | Verdict::None)
-            )
+            && matches!(decided.verdict(&one.name), Verdict::Ask | Verdict::None)
         {
             lost.retain(|generation| *generation != one.generation);
         }
@@ -297,7 +335,7 @@ fn put(changes: &mut FileChanges, how: How, path: PackagePath) {
 /// What the checks of a new set look at.
 struct Found<'a> {
     tree: &'a NewTree<'a>,
-    graph: &'a NewGraph<'a>,
+    graph: &'a NewGraph,
     set: &'a NewSet,
     exports: &'a NewExports,
 }
@@ -350,15 +388,21 @@ fn own_object(entry: &FileEntry) -> Option<Digest> {
     }
 }
 
-fn kept(tree: &NewTree<'_>) -> BTreeMap<PackagePath, Digest> {
-    let mut kept = tree.index.active().kept.clone();
-    for one in &tree.differences {
-        match one.keeps {
-            Some(object) => kept.insert(one.path.clone(), object),
-            None => kept.remove(one.path),
-        };
-    }
-    kept
+fn kept(world: &World, tree: &NewTree<'_>) -> Later<BTreeMap<PackagePath, Digest>> {
+    let index = Arc::clone(&world.index);
+    let differences = tree.differences.iter();
+    let differ = differences.map(|one| (one.path.clone(), one.keeps));
+    let differ: Vec<(PackagePath, Option<Digest>)> = differ.collect();
+    Later::new(move || {
+        let mut kept = index.active().kept.clone();
+        for (path, keeps) in differ {
+            match keeps {
+                Some(object) => kept.insert(path, object),
+                None => kept.remove(&path),
+            };
+        }
+        kept
+    })
 }
 
 impl Plan {
@@ -381,7 +425,7 @@ impl Plan {
     /// What the index of the new generation is built from.
     pub fn active(&self, world: &World) -> Active {
         let Active { node, rules, .. } = world.index.active();
-        let (list, kept) = (self.list.clone(), self.kept.clone());
+        let (list, kept) = (self.list.to_vec(), (*self.kept).clone());
         Active {
             list,
             kept,

@@ -1,107 +1,16 @@
-//! What a change of the tree reaches: the new graph where it differs, the causes, and how they
-//! spread to those who load what changed.
-
-use std::collections::VecDeque;
+//! What a change of the tree reaches: the causes, and how they spread to those who load what changed.
 
 use model::manifest::FileEntry;
 use resolve::loader::{View, follow};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::How;
 use super::diff::{Difference, NewTree, is_equal};
-use super::graph::{Builder, Edge, Graph, LoadedFile, NodeId, Target, Via, facts, opens};
+use super::graph::{Graph, NodeId, Target, Via, facts, opens};
+use super::new_graph::{NewGraph, describe_edge};
 
 /// Reason chains per node; more would say nothing new to a person.
 pub(super) const MAX_CAUSES: usize = 3;
-
-/// The graph of the new tree, as what differs from the active one.
-#[derive(Debug)]
-pub(super) struct NewGraph<'a> {
-    pub(super) before: &'a Graph,
-    /// Needs of nodes of the graph before, resolved again.
-    pub(super) again: FxHashMap<NodeId, Vec<Edge>>,
-    /// Nodes that the graph before has not.
-    pub(super) added: Vec<LoadedFile>,
-}
-
-impl NewGraph<'_> {
-    pub(super) fn node(&self, id: NodeId) -> Option<&LoadedFile> {
-        let at = id as usize;
-        self.before
-            .nodes
-            .get(at)
-            .or_else(|| self.added.get(at - self.before.nodes.len()))
-    }
-
-    /// The needs of a node in the new tree, then those in the tree before.
-    pub(super) fn all_edges(&self, id: NodeId) -> impl Iterator<Item = &Edge> {
-        let before = self.before.nodes.get(id as usize);
-        let before = before.map_or(&[][..], |node| &node.edges);
-        self.edges(id).iter().chain(before)
-    }
-
-    /// The needs of a node in the new tree, and what they lead to.
-    pub(super) fn edges(&self, id: NodeId) -> &[Edge] {
-        match self.again.get(&id) {
-            Some(edges) => edges,
-            None => self.node(id).map_or(&[], |node| &node.edges),
-        }
-    }
-
-    fn nodes(&self) -> usize {
-        self.before.nodes.len() + self.added.len()
-    }
-}
-
-/// Resolves what a changed tree may answer otherwise; the builder is then ready for more.
-pub(super) fn resolve_again<'a>(
-    tree: &'a NewTree<'a>,
-    builder: &mut Builder<'a, NewTree<'a>>,
-) -> FxHashMap<NodeId, Vec<Edge>> {
-    let graph = &tree.index.graph;
-    let mut ids: Vec<NodeId> = if tree.is_rearranged() {
-        (0..).zip(&graph.nodes).map(|(id, _)| id).collect()
-    } else {
-        touched(tree)
-    };
-    ids.sort_unstable();
-    ids.dedup();
-    let mut again = FxHashMap::default();
-    for id in ids {
-        let node = &graph.nodes[id as usize];
-        if tree.entry(&node.path).and_then(facts).is_some() {
-            again.insert(id, builder.again(node));
-        }
-    }
-    for difference in &tree.differences {
-        let new = difference.new.filter(|(_, entry)| facts(entry).is_some());
-        if new.is_some() && graph.nodes_of(difference.path.as_str()).is_empty() {
-            builder.node(difference.path.as_str(), 0);
-        }
-    }
-    again
-}
-
-/// Nodes whose needs the differences may answer otherwise.
-fn touched(tree: &NewTree<'_>) -> Vec<NodeId> {
-    let graph = &tree.index.graph;
-    let mut ids = graph.wanting.clone();
-    for one in &tree.differences {
-        let (old, new) = (one.old.map(|(_, e)| e), one.new.map(|(_, e)| e));
-        let machine = |entry: Option<&FileEntry>| entry.and_then(facts).map(|f| f.machine.clone());
-        let stays_a_library = old.and_then(facts).is_some() && machine(old) == machine(new);
-        if !stays_a_library {
-            let needers = graph.needers.get(one.path.file_name());
-            ids.extend(needers.into_iter().flatten());
-            let nodes = graph.nodes_of(one.path.as_str()).iter();
-            ids.extend(nodes.flat_map(|&id| &graph.users[id as usize]));
-        }
-        if old.and_then(facts) != new.and_then(facts) {
-            ids.extend(graph.nodes_of(one.path.as_str()));
-        }
-    }
-    ids
-}
 
 /// A need that another file answers now, or none.
 #[derive(Debug)]
@@ -113,9 +22,12 @@ pub(super) struct ChangedNeed {
     pub(super) before: Option<NodeId>,
 }
 
-/// A node's labels, in place: there is one of these for each file of the set.
-#[derive(Debug, Clone, Copy, Default)]
+/// A node's labels, in place: there is one of these for each file that is reached.
+#[derive(Debug, Clone, Copy)]
 struct Labels {
+    node: NodeId,
+    /// Reached by files that are loaded without fail: whatever a process has mapped.
+    sure: bool,
     len: u8,
     first: [Label; MAX_CAUSES],
 }
@@ -150,20 +62,27 @@ pub(super) struct Reached {
     causes: Vec<String>,
     known: FxHashMap<String, u32>,
     needs: Vec<ChangedNeed>,
+    /// By node the place of its labels, from 1; 0: nothing reaches it.
+    at: Vec<u32>,
     labels: Vec<Labels>,
 }
 
 impl Reached {
-    /// Finds the causes and lets them spread.
-    pub(super) fn new(tree: &NewTree<'_>, graph: &NewGraph<'_>) -> Self {
+    /// Finds the causes and lets them spread; where it is known of some process what it has mapped,
+    /// also what reaches others whatever they have.
+    pub(super) fn new(tree: &NewTree<'_>, graph: &NewGraph, some_mapped: bool) -> Self {
         let mut reached = Self {
-            labels: vec![Labels::default(); graph.nodes()],
+            at: vec![0; graph.nodes()],
             ..Self::default()
         };
         reached.changed_files(tree, graph);
         reached.changed_needs(tree, graph);
         reached.new_openings(tree, graph);
-        reached.spread(graph);
+        let users = NewUsers::of_graph(graph);
+        reached.spread(&users);
+        if some_mapped {
+            reached.spread_surely(&users);
+        }
         reached
     }
 
@@ -177,26 +96,43 @@ impl Reached {
         number
     }
 
-    fn label(&mut self, id: NodeId, label: Label) -> bool {
-        let labels = &mut self.labels[id as usize];
-        if labels.all().iter().any(|one| one.cause == label.cause) {
-            return false;
-        }
-        let Some(free) = labels.first.get_mut(usize::from(labels.len)) else {
-            return false;
-        };
-        *free = label;
-        labels.len += 1;
-        true
+    fn labels(&self, id: NodeId) -> Option<&Labels> {
+        let at = self.at.get(id as usize)?.checked_sub(1)?;
+        self.labels.get(at as usize)
     }
 
-    fn changed_files(&mut self, tree: &NewTree<'_>, graph: &NewGraph<'_>) {
+    /// Puts a label on a node and answers its number, where it is new.
+    fn label(&mut self, node: NodeId, label: Label) -> Option<u8> {
+        let at = self.at.get_mut(node as usize)?;
+        if *at == 0 {
+            let mut first = [Label::default(); MAX_CAUSES];
+            first[0] = label;
+            self.labels.push(Labels {
+                node,
+                sure: false,
+                len: 1,
+                first,
+            });
+            *at = u32::try_from(self.labels.len()).unwrap_or(u32::MAX);
+            return Some(0);
+        }
+        let labels = self.labels.get_mut(*at as usize - 1)?;
+        if labels.all().iter().any(|one| one.cause == label.cause) {
+            return None;
+        }
+        let number = labels.len;
+        *labels.first.get_mut(usize::from(number))? = label;
+        labels.len += 1;
+        Some(number)
+    }
+
+    fn changed_files(&mut self, tree: &NewTree<'_>, graph: &NewGraph) {
         for one in tree
             .differences
             .iter()
             .filter(|one| one.how == How::Changed)
         {
-            let nodes = graph.before.nodes_of(one.path.as_str());
+            let nodes = graph.before().nodes_of(one.path.as_str());
             if !nodes.is_empty() {
                 let cause = self.cause(format!("{} changed", one.path));
                 for &id in nodes {
@@ -212,11 +148,11 @@ impl Reached {
         }
     }
 
-    fn changed_needs(&mut self, tree: &NewTree<'_>, graph: &NewGraph<'_>) {
+    fn changed_needs(&mut self, tree: &NewTree<'_>, graph: &NewGraph) {
         let mut ids: Vec<NodeId> = graph.again.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {
-            let node = &graph.before.nodes[id as usize];
+            let node = &graph.before().nodes[id as usize];
             // A file that changed itself is a cause already, whatever it needs now.
             if tree
                 .difference(&node.path)
@@ -258,14 +194,14 @@ impl Reached {
     /// Libraries that come and that a package has declared to be opened by pattern. What is
     /// only known of well-known libraries (any name service may be opened by libc) counts when it
     /// changes or goes, not when it comes: nothing could use it before.
-    fn new_openings(&mut self, tree: &NewTree<'_>, graph: &NewGraph<'_>) {
+    fn new_openings(&mut self, tree: &NewTree<'_>, graph: &NewGraph) {
         for one in &tree.differences {
             let path = one.path.as_str();
             let library = one.new.is_some_and(|(_, entry)| facts(entry).is_some());
             if one.how == How::Added && library {
-                let declared = &graph.before.declared;
+                let declared = &graph.before().declared;
                 for (id, _) in declared.iter().filter(|(_, pattern)| opens(pattern, path)) {
-                    let opener = &graph.before.nodes[*id as usize].path;
+                    let opener = &graph.before().nodes[*id as usize].path;
                     let cause = self.cause(format!("{path} added"));
                     let need = ChangedNeed {
                         text: Via::Opens.describe(opener, path),
@@ -278,48 +214,51 @@ impl Reached {
         }
     }
 
-    fn spread(&mut self, graph: &NewGraph<'_>) {
-        let mut users: FxHashMap<NodeId, Vec<NodeId>> = FxHashMap::default();
-        let first = u32::try_from(graph.before.nodes.len()).unwrap_or(u32::MAX);
-        let added = (first..)
-            .zip(&graph.added)
-            .map(|(id, node)| (id, &node.edges));
-        for (id, edges) in graph
-            .again
-            .iter()
-            .map(|(id, edges)| (*id, edges))
-            .chain(added)
-        {
-            for target in edges.iter().filter_map(|edge| edge.target.as_ref()) {
-                users.entry(target.node).or_default().push(id);
+    fn spread(&mut self, users: &NewUsers<'_>) {
+        let labelled = self.labels.iter();
+        let mut open: Vec<(NodeId, u8)> = labelled
+            .flat_map(|labels| (0..labels.len).map(|slot| (labels.node, slot)))
+            .collect();
+        open.sort_unstable();
+        let mut next = 0;
+        while let Some(&(at, slot)) = open.get(next) {
+            next += 1;
+            let Some(cause) = self
+                .labels(at)
+                .map(|one| one.first[usize::from(slot)].cause)
+            else {
+                continue;
+            };
+            let step = Step::From(at, slot);
+            for (user, _) in users.of(at).filter(|(user, _)| *user != at) {
+                let new = self.label(user, Label { cause, step });
+                open.extend(new.map(|slot| (user, slot)));
             }
         }
-        for ids in users.values_mut() {
-            ids.sort_unstable();
+    }
+
+    /// Marks what is reached by needs that are met at every start, or whose author says so.
+    fn spread_surely(&mut self, users: &NewUsers<'_>) {
+        let needs = &self.needs;
+        let begins = |label: &Label| match label.step {
+            Step::Own => true,
+            Step::Need(need) => needs
+                .get(need as usize)
+                .is_some_and(|need| need.via != Via::MayOpen),
+            Step::From(..) => false,
+        };
+        let mut open: Vec<NodeId> = Vec::new();
+        for labels in &mut self.labels {
+            labels.sure = labels.first[..usize::from(labels.len)].iter().any(begins);
+            open.extend(labels.sure.then_some(labels.node));
         }
-        let labelled = (0..).zip(&self.labels);
-        let mut open: VecDeque<(NodeId, u8)> = labelled
-            .flat_map(|(id, labels)| (0..labels.len).map(move |slot| (id, slot)))
-            .collect();
-        while let Some((at, slot)) = open.pop_front() {
-            let cause = self.labels[at as usize].first[slot as usize].cause;
-            let old = graph
-                .before
-                .users
-                .get(at as usize)
-                .map_or(&[][..], Vec::as_slice);
-            let new = users.get(&at).map_or(&[][..], Vec::as_slice);
-            for &user in old.iter().chain(new) {
-                if user != at
-                    && self.label(
-                        user,
-                        Label {
-                            cause,
-                            step: Step::From(at, slot),
-                        },
-                    )
-                {
-                    open.push_back((user, self.labels[user as usize].len - 1));
+        while let Some(at) = open.pop() {
+            for (user, sure) in users.of(at) {
+                let place = self.at[user as usize].checked_sub(1);
+                let labels = place.and_then(|place| self.labels.get_mut(place as usize));
+                if let Some(labels) = labels.filter(|one| sure && !one.sure) {
+                    labels.sure = true;
+                    open.push(user);
                 }
             }
         }
@@ -327,24 +266,30 @@ impl Reached {
 
     /// Whether anything reaches this node.
     pub(super) fn is_reached(&self, id: NodeId) -> bool {
-        self.labels
-            .get(id as usize)
-            .is_some_and(|labels| labels.len > 0)
+        self.at.get(id as usize).is_some_and(|at| *at > 0)
+    }
+
+    /// Whether it is reached whatever a process has mapped; known only where it was asked for.
+    pub(super) fn is_surely_reached(&self, id: NodeId) -> bool {
+        self.labels(id).is_some_and(|labels| labels.sure)
+    }
+
+    /// Every node that is reached.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.labels.iter().map(|labels| labels.node)
     }
 
     /// The reason chains of a node, the shortest first, each from the cause to the node's needs.
-    pub(super) fn chains(&self, id: NodeId, graph: &NewGraph<'_>) -> Vec<Vec<String>> {
-        let count = self
-            .labels
-            .get(id as usize)
-            .map_or(0, |labels| usize::from(labels.len));
-        (0..count).map(|slot| self.chain(id, slot, graph)).collect()
+    pub(super) fn chains(&self, id: NodeId, graph: &NewGraph) -> Vec<Vec<String>> {
+        let labels = self.labels(id).map_or(&[][..], Labels::all);
+        let chains = labels.iter().map(|label| self.chain(id, *label, graph));
+        chains.collect()
     }
 
     /// What reaches a node by itself, not through what it loads: each cause, with the need that
     /// it concerns where it is not the node's own file.
     pub(super) fn at(&self, id: NodeId) -> impl Iterator<Item = (&str, Option<&ChangedNeed>)> {
-        let labels = self.labels.get(id as usize);
+        let labels = self.labels(id);
         labels
             .into_iter()
             .flat_map(Labels::all)
@@ -358,9 +303,9 @@ impl Reached {
             })
     }
 
-    fn chain(&self, id: NodeId, slot: usize, graph: &NewGraph<'_>) -> Vec<String> {
+    fn chain(&self, id: NodeId, label: Label, graph: &NewGraph) -> Vec<String> {
         let mut backwards = Vec::new();
-        let (mut at, mut label) = (id, self.labels[id as usize].first[slot]);
+        let (mut at, mut label) = (id, label);
         loop {
             match label.step {
                 Step::Own => break,
@@ -370,7 +315,11 @@ impl Reached {
                 }
                 Step::From(from, slot) => {
                     backwards.push(describe_edge(graph, at, from));
-                    (at, label) = (from, self.labels[from as usize].first[slot as usize]);
+                    let labels = self.labels(from).map_or(&[][..], Labels::all);
+                    let Some(next) = labels.get(usize::from(slot)) else {
+                        break;
+                    };
+                    (at, label) = (from, *next);
                 }
             }
         }
@@ -380,10 +329,47 @@ impl Reached {
     }
 }
 
+/// Who loads a file, in the new graph or in the one before.
+struct NewUsers<'a> {
+    before: &'a Graph,
+    /// Those of which the needs are resolved again, or that are new, sorted.
+    new: FxHashMap<NodeId, Vec<(NodeId, bool)>>,
+}
+
+impl<'a> NewUsers<'a> {
+    fn of_graph(graph: &'a NewGraph) -> Self {
+        let mut new: FxHashMap<NodeId, Vec<(NodeId, bool)>> = FxHashMap::default();
+        let first = u32::try_from(graph.before().nodes.len()).unwrap_or(u32::MAX);
+        let added = (first..).zip(&graph.added);
+        let added = added.map(|(id, node)| (id, &node.edges));
+        let again = graph.again.iter().map(|(id, edges)| (*id, edges));
+        for (id, edges) in again.chain(added) {
+            for edge in edges {
+                let users = edge
+                    .target
+                    .as_ref()
+                    .map(|one| new.entry(one.node).or_default());
+                users
+                    .into_iter()
+                    .for_each(|users| users.push((id, edge.via != Via::MayOpen)));
+            }
+        }
+        new.values_mut().for_each(|users| users.sort_unstable());
+        let before = graph.before();
+        Self { before, new }
+    }
+
+    /// Each with whether it loads the file without fail.
+    fn of(&self, id: NodeId) -> impl Iterator<Item = (NodeId, bool)> {
+        let new = self.new.get(&id).into_iter().flatten().copied();
+        self.before.users_of(id).chain(new)
+    }
+}
+
 /// What differs between the old and the new answer to one need, as the cause of a chain.
 fn differs(
     tree: &NewTree<'_>,
-    graph: &NewGraph<'_>,
+    graph: &NewGraph,
     old: Option<&Target>,
     new: Option<&Target>,
 ) -> Option<String> {
@@ -434,36 +420,4 @@ pub(super) fn replacement<'a>(
         .filter_map(|one| one.new)
         .map(|(_, entry)| entry)
         .find(|new| is_equal(old, new))
-}
-
-/// How `user` loads `used`, in the new graph or in the one before.
-fn describe_edge(graph: &NewGraph<'_>, user: NodeId, used: NodeId) -> String {
-    let leads = |edge: &&Edge| {
-        edge.target
-            .as_ref()
-            .is_some_and(|target| target.node == used)
-    };
-    let path = graph.node(user).map_or("", |node| &node.path);
-    let edges = || graph.all_edges(user);
-    let sure = edges().filter(|edge| edge.via.is_at_start()).find(leads);
-    match sure.or_else(|| edges().find(leads)) {
-        Some(edge) => edge.via.describe(path, &edge.name),
-        None => format!("{path} uses it"),
-    }
-}
-
-/// Every file that `roots` load, directly or not, in the new tree.
-pub(super) fn loaded_by(graph: &NewGraph<'_>, roots: &[NodeId]) -> FxHashSet<NodeId> {
-    let mut seen = FxHashSet::default();
-    let mut open = roots.to_vec();
-    while let Some(id) = open.pop() {
-        if seen.insert(id) {
-            let targets = graph
-                .edges(id)
-                .iter()
-                .filter_map(|edge| edge.target.as_ref());
-            open.extend(targets.map(|target| target.node));
-        }
-    }
-    seen
 }

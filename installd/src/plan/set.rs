@@ -7,31 +7,30 @@ mod nearest;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::change::{Request, Unmet};
-use model::{Digest, PackageName, PackagePath};
+use model::{Digest, Later, PackageName, PackagePath};
 use resolve::deps::{Answers, check_those};
 use resolve::{Package, order};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::index::ActiveIndex;
+use super::listed::{Listed, Stays};
 use super::{World, swap};
 pub(super) use edit::automatic;
 
 /// A set that a request leads to.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct NewSet {
     /// As it is kept.
-    pub(super) list: Vec<Package>,
+    pub(super) list: Listed,
     /// In the order that holds.
-    pub(super) order: Vec<Package>,
-    /// For each package of `order` the place in the active order, where it stays.
-    pub(super) stays: Vec<Option<u32>>,
-    /// For each package of the active order the place in `order`, where it stays.
-    pub(super) moved: Vec<Option<u32>>,
+    pub(super) order: Listed,
+    /// What stays of the active set, and where.
+    pub(super) stays: Stays,
     /// Those of the active set that are not in the new one.
     pub(super) leaving: Vec<Package>,
     pub(super) brought: BTreeSet<PackageName>,
     /// Packages of the new set that nobody asked for by name.
-    pub(super) automatic: BTreeSet<PackageName>,
+    pub(super) automatic: Later<BTreeSet<PackageName>>,
     /// Objects that the generation gone back to had in the place of its manifests' own.
     pub(super) kept: BTreeMap<PackagePath, Digest>,
     pub(super) unmet: Vec<Unmet>,
@@ -41,8 +40,8 @@ pub(super) struct NewSet {
 impl NewSet {
     /// Packages that the active set has not, with their places in `order`.
     pub(super) fn entering(&self) -> impl Iterator<Item = (u32, &Package)> {
-        let all = (0..).zip(&self.order).zip(&self.stays);
-        all.filter(|(_, stays)| stays.is_none()).map(|(one, _)| one)
+        let places = self.stays.entering();
+        places.filter_map(|at| Some((at, self.order.get(at)?)))
     }
 }
 
@@ -55,12 +54,24 @@ pub(super) fn new_set(world: &World, request: &Request) -> NewSet {
         return edit::edited(world, request);
     };
     #[cfg(test)]
-    assert_eq!(
-        set,
-        edit::edited(world, request),
-        "the fast way and the long way lead to one set"
-    );
+    assert_same(&set, &edit::edited(world, request));
     set
+}
+
+/// The fast way and the long way lead to one set.
+#[cfg(test)]
+fn assert_same(fast: &NewSet, long: &NewSet) {
+    assert_eq!(fast.list.to_vec(), long.list.to_vec());
+    assert_eq!(fast.order.to_vec(), long.order.to_vec());
+    for at in (0..).take(fast.order.to_vec().len()) {
+        assert_eq!(fast.stays.old(at), long.stays.old(at));
+        assert_eq!(fast.stays.new(at), long.stays.new(at));
+    }
+    assert_eq!(fast.leaving, long.leaving);
+    assert_eq!(fast.brought, long.brought);
+    assert_eq!(fast.automatic, long.automatic);
+    assert_eq!(fast.unmet, long.unmet);
+    assert_eq!(fast.warnings, long.warnings);
 }
 
 /// The list in the order that holds, with what stays of the active set. Only packages whose
@@ -112,10 +123,9 @@ fn arranged(index: &ActiveIndex, list: Vec<Package>) -> NewSet {
         }
     }
     NewSet {
-        list,
-        order,
-        stays,
-        moved,
+        list: list.into(),
+        order: order.into(),
+        stays: Stays::Some { stays, moved },
         leaving,
         ..NewSet::default()
     }
@@ -146,13 +156,15 @@ fn check(world: &World, set: &NewSet) -> Vec<Unmet> {
         .flat_map(|one| &one.manifest.provides_libraries);
     let users = &index.asks.library_users;
     again.extend(left.filter_map(|one| users.get(&one.soname)).flatten());
-    let places = set.stays.iter().enumerate();
-    let those = places.filter(|(_, old)| old.is_none_or(|old| again.contains(&old)));
-    let those: Vec<usize> = those.map(|(at, _)| at).collect();
+    let order = set.order.to_vec();
+    let places = (0..).zip(0..order.len());
+    let counts = |at: u32| set.stays.old(at).is_none_or(|old| again.contains(&old));
+    let those = places.filter(|(at, _)| counts(*at));
+    let those: Vec<usize> = those.map(|(_, at)| at).collect();
     if those.is_empty() {
         return Vec::new();
     }
-    check_those(&set.order, &those, &world.store, &index.active().node)
+    check_those(&order, &those, &world.store, &index.active().node)
 }
 
 /// How packages that enter and leave stand to each other, for people: `libssl3 3.0.17 -> 3.0.18`.

@@ -6,7 +6,8 @@ use model::ProcessName;
 use model::change::{PlanReport, Request, Unmet};
 use model::process::{CommandLine, ProcessSpec};
 
-use super::{ProcessPlan, World};
+use super::World;
+use super::decided::Decided;
 
 /// What is to be done with the state of a process whose `state-version` differs between the sets,
 /// after its old program has stopped and before its new one starts.
@@ -39,15 +40,13 @@ pub struct StateStep {
 /// request does not say `one-way`.
 pub(super) fn steps(
     world: &World,
-    processes: &[ProcessPlan],
+    decided: &Decided,
     request: &Request,
     report: &mut PlanReport,
 ) -> Vec<StateStep> {
-    let both = |one: &ProcessPlan| {
-        let ((_, old), (_, new)) = (one.old.as_ref()?, one.new.as_ref()?);
-        step(old, new, &world.snapshots)
-    };
-    let steps: Vec<StateStep> = processes.iter().filter_map(both).collect();
+    let both = decided.both();
+    let steps = both.filter_map(|(old, new)| step(&old.spec, &new.spec, &world.snapshots));
+    let steps: Vec<StateStep> = steps.collect();
     for one in steps.iter().filter(|one| one.is_one_way()) {
         report.one_way.push(one.process.clone());
         if !request.one_way {

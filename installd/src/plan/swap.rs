@@ -14,6 +14,7 @@ use resolve::Package;
 
 use super::World;
 use super::index::ActiveIndex;
+use super::listed::{Listed, Stays};
 use super::set::{NewSet, automatic};
 
 /// The set after a request that only puts versions in the place of others; `None`: not so plain.
@@ -23,25 +24,14 @@ pub(super) fn swapped(world: &World, request: &Request) -> Option<NewSet> {
         return None;
     }
     let index = &*world.index;
-    let put = |mut packages: Vec<Package>, place: &dyn Fn(u32) -> usize| {
-        for one in swaps.really() {
-            if let Some(slot) = packages.get_mut(place(one.at)) {
-                *slot = one.new.clone();
-            }
-        }
-        packages
+    let put = |place: &dyn Fn(u32) -> u32| {
+        let all = swaps.really().map(|one| (place(one.at), one.new.clone()));
+        all.collect()
     };
-    let mut stays: Vec<Option<u32>> = (0..).take(index.order.len()).map(Some).collect();
-    for one in swaps.really() {
-        stays[one.at as usize] = None;
-    }
     let mut set = NewSet {
-        list: put(index.active().list.clone(), &|at| {
-            index.asks.list_at[at as usize] as usize
-        }),
-        order: put(index.order.clone(), &|at| at as usize),
-        moved: stays.clone(),
-        stays,
+        list: Listed::swapped(&index.list, put(&|at| index.asks.list_at[at as usize])),
+        order: Listed::swapped(&index.order, put(&|at| at)),
+        stays: Stays::AllBut(swaps.really().map(|one| one.at).collect()),
         leaving: swaps.really().map(|one| one.old.clone()).collect(),
         ..NewSet::default()
     };
@@ -58,7 +48,6 @@ struct Swap<'a> {
 }
 
 struct Swaps<'a> {
-    world: &'a World,
     index: &'a ActiveIndex,
     /// By place.
     all: Vec<Swap<'a>>,
@@ -89,7 +78,7 @@ impl<'a> Swaps<'a> {
         // An upgrade package has a place of its own beside what it upgrades.
         let upgrades =
             index.asks.has_upgrades || all.iter().any(|one| one.new.manifest.upgrades.is_some());
-        (!twice && !upgrades).then_some(Self { world, index, all })
+        (!twice && !upgrades).then_some(Self { index, all })
     }
 
     fn really(&self) -> impl Iterator<Item = &Swap<'a>> {
@@ -205,17 +194,9 @@ impl<'a> Swaps<'a> {
                 .all(|name| self.asked_by(name).all(same))
     }
 
-    /// Everything that is asked of a name in the active set.
-    fn asked_by<'n>(
-        &self,
-        name: &'n PackageName,
-    ) -> impl Iterator<Item = &'a Alternative> + use<'a, 'n> {
-        let places = self.index.requirers.get(name).into_iter().flatten();
-        let (index, node) = (&self.world.index, &self.world.index.active().node);
-        let needs = places.flat_map(|at| index.order[*at as usize].requirements(node));
-        needs
-            .flat_map(Requirement::alternatives)
-            .filter(move |one| one.name == *name)
+    /// Everything that is asked of a name in the active set, once each.
+    fn asked_by(&self, name: &PackageName) -> impl Iterator<Item = &'a Alternative> {
+        self.index.asks.wanted.get(name).into_iter().flatten()
     }
 }
 

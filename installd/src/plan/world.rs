@@ -20,9 +20,9 @@ pub struct World {
     pub previous: BTreeMap<PackageName, Vec<PackageId>>,
     /// Packages that nobody asked for by name: they came as dependencies ([`super::Plan::brought`])
     /// and leave with the last that requires them.
-    pub automatic: BTreeSet<PackageName>,
+    pub automatic: Arc<BTreeSet<PackageName>>,
     /// The supervised processes that run.
-    pub running: Vec<Running>,
+    pub running: Arc<Vec<Running>>,
     /// The generation that runs.
     pub active: Generation,
     /// The generation that the next boot uses.

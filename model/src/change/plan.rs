@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Generation, PackageName, ProcessName};
+use crate::later::Later;
 use crate::path::PackagePath;
 use crate::process::Kind;
 
@@ -19,11 +20,11 @@ pub struct PlanReport {
     /// The shared libraries among them.
     pub libraries: FileChanges,
     /// Every process of either set, with its verdict.
-    pub processes: Vec<ProcessImpact>,
+    pub processes: Later<Vec<ProcessImpact>>,
     /// Why it cannot be activated; empty: it can.
     pub unmet: Vec<Unmet>,
     /// Steps in groups: those of one group may run together.
-    pub order: Vec<Vec<String>>,
+    pub order: Later<Vec<Vec<String>>>,
     /// What it costs.
     pub bytes: Bytes,
     /// Processes whose state an older version cannot read and that have neither a snapshot nor a way
@@ -45,9 +46,9 @@ pub struct PlanReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetChange {
     /// The active set.
-    pub before: Vec<String>,
+    pub before: Later<Vec<String>>,
     /// The set after the change.
-    pub after: Vec<String>,
+    pub after: Later<Vec<String>>,
 }
 
 /// Changed paths, each list sorted.

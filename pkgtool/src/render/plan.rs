@@ -332,18 +332,19 @@ mod tests {
             .push("/usr/share/doc/libssl3/changelog.gz".parse().unwrap());
         PlanReport {
             set: SetChange {
-                before: texts(&["nginx=1.22.1-9", "old=1", "libssl3=3.0.20", "libc6=2.36"]),
-                after: texts(&["new=2", "nginx=1.22.1-9", "libssl3=3.0.22", "libc6=2.36"]),
+                before: texts(&["nginx=1.22.1-9", "old=1", "libssl3=3.0.20", "libc6=2.36"]).into(),
+                after: texts(&["new=2", "nginx=1.22.1-9", "libssl3=3.0.22", "libc6=2.36"]).into(),
             },
             files,
             libraries,
-            processes: reached_processes(),
+            processes: reached_processes().into(),
             unmet: Vec::new(),
             order: vec![
                 texts(&["ask router"]),
                 texts(&["stop old", "stop nginx"]),
                 texts(&["start nginx", "move router"]),
-            ],
+            ]
+            .into(),
             bytes: Bytes {
                 store: 6_543_210,
                 ..Bytes::default()
@@ -431,10 +432,10 @@ mod tests {
         let set = texts(&["libc6=2.36"]);
         let report = PlanReport {
             set: SetChange {
-                before: set.clone(),
-                after: set,
+                before: set.clone().into(),
+                after: set.into(),
             },
-            processes: vec![impact("nginx", Kind::Simple, Verdict::None, &[])],
+            processes: vec![impact("nginx", Kind::Simple, Verdict::None, &[])].into(),
             ..PlanReport::default()
         };
         assert!(!does_something(&report));
@@ -451,8 +452,8 @@ mod tests {
     fn what_is_unmet_comes_with_the_way_out() {
         let report = PlanReport {
             set: SetChange {
-                before: Vec::new(),
-                after: texts(&["nginx=1"]),
+                before: model::Later::default(),
+                after: texts(&["nginx=1"]).into(),
             },
             unmet: vec![Unmet {
                 by: "/usr/sbin/nginx".into(),

@@ -2,9 +2,10 @@
 
 use std::hash::Hash;
 
-use model::PackageName;
-use resolve::Package;
-use rustc_hash::FxHashMap;
+use model::requirement::Alternative;
+use model::{Later, PackageName, Requirement};
+use resolve::{Characteristics, Package};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Places in the active order by what stands there provides.
 #[derive(Debug, Default)]
@@ -22,17 +23,24 @@ pub(in crate::plan) struct Asks {
     /// For each package of the order its place in the list as it is kept.
     pub(in crate::plan) list_at: Vec<u32>,
     /// Each package as `name=version`.
-    pub(in crate::plan) names: Vec<String>,
+    pub(in crate::plan) names: Later<Vec<String>>,
+    /// By name what is asked of it, once each.
+    pub(in crate::plan) wanted: FxHashMap<PackageName, Vec<Alternative>>,
 }
 
 impl Asks {
     /// Of this order; `arranged` are its places in the list.
-    pub(super) fn of(order: &[Package], arranged: &[usize]) -> Self {
+    pub(super) fn of(order: &[Package], arranged: &[usize], node: &Characteristics) -> Self {
         let place = |at: &usize| u32::try_from(*at).unwrap_or(u32::MAX);
         let mut asks = Self {
             has_upgrades: order.iter().any(|one| one.manifest.upgrades.is_some()),
             list_at: arranged.iter().map(place).collect(),
-            names: order.iter().map(|one| one.id.name_version()).collect(),
+            names: order
+                .iter()
+                .map(|one| one.id.name_version())
+                .collect::<Vec<_>>()
+                .into(),
+            wanted: wanted(order, node),
             ..Self::default()
         };
         for (at, one) in (0..).zip(order) {
@@ -50,6 +58,21 @@ impl Asks {
         }
         asks
     }
+}
+
+fn wanted(order: &[Package], node: &Characteristics) -> FxHashMap<PackageName, Vec<Alternative>> {
+    let mut wanted: FxHashMap<PackageName, Vec<Alternative>> = FxHashMap::default();
+    let mut seen = FxHashSet::default();
+    let needs = order.iter().flat_map(|one| one.requirements(node));
+    for one in needs.flat_map(Requirement::alternatives) {
+        if seen.insert(one) {
+            wanted
+                .entry(one.name.clone())
+                .or_default()
+                .push(one.clone());
+        }
+    }
+    wanted
 }
 
 fn put<K: Clone + Eq + Hash>(to: &mut FxHashMap<K, Vec<u32>>, what: &K, at: u32) {

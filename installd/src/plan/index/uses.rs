@@ -52,7 +52,8 @@ impl ActiveIndex {
 
     /// The processes that can load or run a file, by name, each with its shortest chain.
     pub fn users(&self, path: &PackagePath) -> Vec<(ProcessName, Vec<String>)> {
-        let all = self.processes.iter().filter_map(|(name, exported)| {
+        let all = self.processes.iter().filter_map(|exported| {
+            let name = &exported.spec.name;
             let loaded = self.loaded(exported);
             let nodes = self.graph.nodes_of(path.as_str()).iter();
             let chains = nodes

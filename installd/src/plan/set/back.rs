@@ -12,7 +12,7 @@ use super::{NewSet, arranged, check};
 pub(super) fn gone_back(world: &World, request: &Request, generation: Generation) -> NewSet {
     let stay = |unmet: Unmet| {
         let mut set = arranged(&world.index, world.index.active().list.clone());
-        set.automatic.clone_from(&world.automatic);
+        set.automatic = (*world.automatic).clone().into();
         set.unmet.push(unmet);
         set
     };
@@ -40,7 +40,7 @@ fn set_of(world: &World, generation: Generation, kept: &KeptGeneration) -> NewSe
     let mut set = arranged(&world.index, list);
     unmet.extend(check(world, &set));
     set.unmet = unmet;
-    set.automatic.clone_from(&kept.automatic);
+    set.automatic = kept.automatic.clone().into();
     set.kept.clone_from(&kept.kept);
     set
 }

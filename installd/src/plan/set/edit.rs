@@ -1,9 +1,10 @@
 //! What activations and deactivations make of the active list.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use model::PackageName;
 use model::change::{Action, PackageRef, Request, Unmet};
+use model::{Later, PackageName};
 use resolve::deps::{Answers, closure};
 use resolve::{Package, order};
 use rustc_hash::FxHashSet;
@@ -264,15 +265,17 @@ pub(in crate::plan) fn automatic(
     world: &World,
     request: &Request,
     set: &NewSet,
-) -> BTreeSet<PackageName> {
-    let asked = asked_by_name(request);
-    let mut automatic = world.automatic.clone();
-    automatic.extend(set.brought.iter().cloned());
-    for gone in &set.leaving {
-        if !set.entering().any(|(_, one)| one.id.name == gone.id.name) {
-            automatic.remove(&gone.id.name);
-        }
-    }
-    automatic.retain(|name| !asked.contains(name));
-    automatic
+) -> Later<BTreeSet<PackageName>> {
+    let enters = |gone: &Package| set.entering().any(|(_, one)| one.id.name == gone.id.name);
+    let gone = set.leaving.iter().filter(|one| !enters(one));
+    let asked = asked_by_name(request).into_iter();
+    let without: FxHashSet<PackageName> =
+        asked.chain(gone.map(|one| &one.id.name)).cloned().collect();
+    let (before, brought) = (Arc::clone(&world.automatic), set.brought.clone());
+    Later::new(move || {
+        let all = before.iter().chain(&brought);
+        all.filter(|name| !without.contains(*name))
+            .cloned()
+            .collect()
+    })
 }

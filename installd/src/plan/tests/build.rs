@@ -232,8 +232,8 @@ impl Node {
             index: Arc::new(ActiveIndex::build(active)),
             store: Arc::new(store),
             previous: BTreeMap::new(),
-            automatic: BTreeSet::new(),
-            running: Vec::new(),
+            automatic: Arc::default(),
+            running: Arc::default(),
             active: Generation(1),
             committed: Generation(1),
             generations: BTreeMap::from([(Generation(1), kept)]),
@@ -260,16 +260,13 @@ impl Node {
 
     /// With `process` running, and `path` among the files that it has mapped.
     pub(super) fn mapped(mut self, process: &str, path: &str) -> Self {
-        let known = self
-            .world
-            .running
-            .iter_mut()
-            .find(|one| one.name.as_str() == process);
+        let running = Arc::make_mut(&mut self.world.running);
+        let known = running.iter_mut().find(|one| one.name.as_str() == process);
         if let Some(running) = known {
             running.mapped.push(path.to_owned());
             return self;
         }
-        self.world.running.push(Running {
+        running.push(Running {
             name: process.parse().unwrap(),
             generation: Generation(1),
             registered: false,
@@ -291,13 +288,13 @@ impl Node {
                     .push(gone.id.clone());
             }
         }
-        world.automatic.clone_from(&plan.automatic);
+        world.automatic = Arc::new((*plan.automatic).clone());
         world.active = Generation(world.active.0 + 1);
         world.committed = world.active;
         let kept = KeptGeneration {
             list: plan.list.iter().map(|one| one.id.clone()).collect(),
-            kept: plan.kept.clone(),
-            automatic: plan.automatic.clone(),
+            kept: (*plan.kept).clone(),
+            automatic: (*plan.automatic).clone(),
         };
         world.generations.insert(world.active, kept);
         Self {
@@ -313,8 +310,8 @@ impl Node {
         let node = Characteristics::of_arch("x86_64");
         let list: Vec<Package> = packages.cloned().collect();
         let plan = Plan {
-            order: resolve::order::effective(&list, &node),
-            kept: kept.kept.clone(),
+            order: resolve::order::effective(&list, &node).into(),
+            kept: kept.kept.clone().into(),
             ..Plan::default()
         };
         plan.tree(&self.world)

@@ -43,7 +43,7 @@ fn what_came_along_stays_while_something_uses_a_library_of_it() {
         .with(route)
         .with(library);
     let with = node.after(&node.plan(&["+iproute2"]));
-    assert_eq!(with.world.automatic, [name("libatm1")].into());
+    assert_eq!(*with.world.automatic, [name("libatm1")].into());
     let with = with.after(&with.plan(&["+libssl3=2"]));
     let back = with.plan(&["-libssl3=2"]);
     assert_eq!(back.report.unmet, []);
