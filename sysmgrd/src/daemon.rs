@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::dbus::serve::{Door, on_bus};
 use crate::engine::{Engine, Handle, Request, Tools};
 use crate::sys::cgroup::Cgroups;
+use crate::sys::open_files;
 use crate::sys::places::Places;
 use crate::sys::reap::{Children, reap_orphans};
 use crate::sys::state_files::StateFiles;
@@ -35,6 +36,7 @@ fn os(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
 /// Runs until it is told to end. SIGTERM leaves every process running, for the next daemon to
 /// find; SIGINT stops them all first, in order.
 pub async fn run(config: Config) -> Result<(), DaemonError> {
+    open_files::raise();
     make_run_dir(&config.run_dir).map_err(os("make the run directory"))?;
     let own = rustix::process::getpid();
     // Orphans of supervised processes come here, so that their end is seen.

@@ -9,7 +9,8 @@ use rustix::process::Signal as Sig;
 use super::signals::by_name;
 use super::supervised::Task;
 use super::{Engine, News};
-use crate::process::machine::{Again, End, State, Then, Why};
+use crate::process::Exit;
+use crate::process::machine::{self, Again, End, State, Then, Why};
 use crate::sys::cgroup::{Group, send};
 use crate::sys::launch::notify_path;
 use crate::sys::{clock, own_directories, reap, watched};
@@ -26,9 +27,15 @@ impl Engine {
             KillMode::Mixed | KillMode::Process => single,
         };
         for pid in targets {
-            send(pid, signal);
-            // One that is stopped by a signal could not take it.
-            send(pid, Sig::CONT);
+            // One that is stopped by a signal could not take it: it is woken too.
+            let both = [signal, Sig::CONT];
+            match &process.main_fd {
+                Some(main) if process.main == Some(pid) => both.map(|signal| {
+                    // One that has ended in between needs no signal.
+                    let _ = rustix::process::pidfd_send_signal(main, signal);
+                }),
+                Some(_) | None => both.map(|signal| send(pid, signal)),
+            };
         }
         self.watch_end(name);
     }
@@ -51,13 +58,14 @@ impl Engine {
         self.watch_end(name);
     }
 
-    /// Tells the machine when nothing is left of the process, once a run.
+    /// Tells the machine when nothing is left of the process, once a run. As long as its main process
+    /// is there nothing needs to be watched: its end comes by itself, see [`Engine::main_ended`].
     pub(super) fn watch_end(&mut self, name: &ProcessName) {
         let (handle, event) = (self.handle.clone(), self.news_of(name));
         let Some(process) = self.processes.get_mut(name) else {
             return;
         };
-        if std::mem::replace(&mut process.watched, true) {
+        if process.main_fd.is_some() || std::mem::replace(&mut process.watched, true) {
             return;
         }
         let (main, group) = (process.main, process.group.clone());
@@ -72,6 +80,39 @@ impl Engine {
         }));
     }
 
+    /// The main process has ended. Mostly nothing is left of it then, and whoever waits for that hears
+    /// it at once.
+    pub(super) fn main_ended(&mut self, name: &ProcessName, exit: Exit) {
+        let Some(process) = self.processes.get_mut(name) else {
+            return;
+        };
+        process.main = None;
+        process.main_fd = None;
+        process.main_since = None;
+        process.session = None;
+        let is_stopping = matches!(process.state, State::Stopping(_) | State::Killing(_));
+        self.step(name, machine::Event::Exited(exit));
+        let Some(process) = self.processes.get(name) else {
+            return;
+        };
+        if !is_stopping || !matches!(process.state, State::Stopping(_) | State::Killing(_)) {
+            return;
+        }
+        let group = process.group.as_ref();
+        let alone = process.spec.kill_mode == KillMode::Process;
+        if alone || group.is_some_and(|group| group.is_empty(None)) {
+            self.emptied(name);
+        } else {
+            self.watch_end(name);
+        }
+    }
+
+    /// Nothing of the process is left.
+    pub(super) fn emptied(&mut self, name: &ProcessName) {
+        let again = self.again(name);
+        self.step(name, machine::Event::Emptied(again));
+    }
+
     pub(super) fn clean_up(&mut self, name: &ProcessName) {
         // A group that the next step needs again stays: making one costs more than keeping it.
         let parts = self.run.as_ref().map(|run| &run.parts);
@@ -82,11 +123,13 @@ impl Engine {
             return;
         };
         process.main = None;
+        process.main_fd = None;
+        process.main_since = None;
         process.command = None;
         process.session = None;
         process.watched = false;
         process.tasks.clear();
-        if let Some(group) = process.group.take().filter(|_| !needed) {
+        if !needed && let Some(group) = process.group.take() {
             let _gone = group.remove();
         }
         if process.spec.ready == Ready::Notify {

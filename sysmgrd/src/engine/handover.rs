@@ -58,21 +58,24 @@ impl Engine {
 
     /// Remembers the processes that have changed.
     pub(super) fn save_changed(&mut self) {
+        if self.unsaved.is_empty() {
+            return;
+        }
         for name in std::mem::take(&mut self.unsaved) {
             self.remember(&name);
         }
+        self.tools.files.write();
     }
 
-    fn remember(&self, name: &ProcessName) {
-        let Some(process) = self.processes.get(name) else {
+    fn remember(&mut self, name: &ProcessName) {
+        let Some(process) = self.processes.get_mut(name) else {
             return;
         };
-        let main = process.main.and_then(|pid| {
-            Some(Main {
-                pid,
-                start_time: reap::start_time(pid)?,
-            })
-        });
+        if let Some(pid) = process.main.filter(|_| process.main_since.is_none()) {
+            process.main_since = reap::start_time(pid);
+        }
+        let main = process.main.zip(process.main_since);
+        let main = main.map(|(pid, start_time)| Main { pid, start_time });
         let why = process.why();
         let remembered = Remembered {
             wanted: process.wanted(),
@@ -85,7 +88,7 @@ impl Engine {
             invocation: process.invocation.clone(),
             main,
         };
-        self.tools.files.save(&file_name(name), &remembered);
+        self.tools.files.note(&file_name(name), &remembered);
     }
 
     /// Finds what an earlier daemon left.

@@ -17,6 +17,7 @@ mod ending;
 mod ends;
 mod evaluate;
 mod handover;
+mod listeners;
 mod readying;
 mod report;
 mod run;
@@ -55,6 +56,7 @@ use crate::sys::state_files::StateFiles;
 use crate::sys::view::View;
 
 use self::ends::Unheard;
+use self::listeners::Listeners;
 use self::readying::Readying;
 use self::supervised::Supervised;
 pub use self::told::{SessionEvent, SessionSignal};
@@ -223,6 +225,7 @@ pub struct Tools {
 pub struct Engine {
     events: mpsc::Receiver<Event>,
     handle: Handle,
+    listeners: Listeners,
     tools: Tools,
     views: Views,
     processes: BTreeMap<ProcessName, Supervised>,
@@ -253,6 +256,7 @@ impl Engine {
         let handle = Handle { events, signals };
         let engine = Self {
             events: receiver,
+            listeners: Listeners::new(handle.signals.clone()),
             handle: handle.clone(),
             tools,
             views: Views::default(),
@@ -372,8 +376,7 @@ impl Engine {
     }
 
     fn tell_all(&self, signal: Signal) {
-        // Nobody listening is no failure.
-        drop(self.handle.signals.send(signal));
+        self.listeners.tell(signal);
     }
 
     /// Sends `event` later; the task ends with the holder.

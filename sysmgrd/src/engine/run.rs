@@ -1,5 +1,6 @@
 //! From the machine's actions to effects, and from what comes back to the machine's events.
 
+use std::io::Read;
 use std::time::Duration;
 
 use model::{ProcessName, Span, fault};
@@ -93,8 +94,15 @@ impl Engine {
         process.starts = process.starts.saturating_add(1);
         process.history.started(clock::now());
         process.invocation = invocation();
-        process.group = Some(self.tools.cgroups.group(name, &process.invocation));
+        // What is left of the last run's group is nothing but its directory.
+        let group = match process.group.take() {
+            Some(group) => group.again(&process.invocation),
+            None => self.tools.cgroups.group(name, &process.invocation),
+        };
+        process.group = Some(group);
         process.main = None;
+        process.main_fd = None;
+        process.main_since = None;
         process.command = None;
         process.status = None;
         process.session = None;
@@ -203,12 +211,9 @@ impl Engine {
                 }
             }
             News::Exited(pid, exit) => {
-                if let Some(process) = self.processes.get_mut(name)
-                    && process.main == Some(pid)
-                {
-                    process.main = None;
-                    process.session = None;
-                    self.step(name, machine::Event::Exited(exit));
+                let main = self.processes.get(name).and_then(|process| process.main);
+                if main == Some(pid) {
+                    self.main_ended(name, exit);
                 }
             }
             News::Ready => self.step(name, machine::Event::Ready),
@@ -217,10 +222,7 @@ impl Engine {
                 self.step(name, machine::Event::Ready);
             }
             News::Main(Err(why)) => self.step(name, machine::Event::MainLost(why)),
-            News::Emptied => {
-                let again = self.again(name);
-                self.step(name, machine::Event::Emptied(again));
-            }
+            News::Emptied => self.emptied(name),
             News::Notified(message) => self.notified(name, message),
             News::Moved(result) => self.moved(name, result),
             News::DoneDue(count) => self.done_due(name, count),
@@ -283,6 +285,12 @@ fn may_speak(process: &Supervised, message: &Message, tools: &Tools) -> bool {
 }
 
 fn invocation() -> String {
-    let uuid = fs_err::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
-    uuid.chars().filter(char::is_ascii_hexdigit).collect()
+    let mut uuid = [0_u8; 36];
+    let read = fs_err::File::open("/proc/sys/kernel/random/uuid")
+        .and_then(|mut file| file.read_exact(&mut uuid));
+    if let Err(error) = read {
+        tracing::warn!(%error, "no random number for an INVOCATION_ID");
+    }
+    let digits = uuid.iter().filter(|byte| byte.is_ascii_hexdigit());
+    digits.map(|byte| char::from(*byte)).collect()
 }

@@ -33,7 +33,9 @@ impl Engine {
         let prepared = self.prepare_main(name);
         let (handle, tools, views) = (self.handle.clone(), self.tools.clone(), self.views.clone());
         tokio::spawn(async move {
+            let slot = tools.children.slot().await;
             let work = move || {
+                let _slot = slot;
                 let pending = prepared?;
                 let view = views.get(&pending.tree, &tools.places)?;
                 launch(&tools, pending, view)
@@ -124,7 +126,9 @@ impl Engine {
         });
         let (handle, tools, views) = (self.handle.clone(), self.tools.clone(), self.views.clone());
         tokio::spawn(async move {
+            let slot = tools.children.slot().await;
             let work = move || {
+                let _slot = slot;
                 let pending = prepared?;
                 let view = views.get(&pending.tree, &tools.places)?;
                 launch(&tools, pending, view)
@@ -153,6 +157,7 @@ impl Engine {
         process.main = Some(spawned.pid);
         process.times.start = Some(clock::now());
         process.listen = listen;
+        process.main_since = None;
         self.watch(name, spawned);
         self.hear(name);
         self.save(name);
@@ -185,11 +190,16 @@ impl Engine {
         tokio::spawn(async move { children.exit_of(spawned.pid, spawned.pidfd).await });
     }
 
-    pub(super) fn watch(&self, name: &ProcessName, spawned: Spawned) {
+    /// Awaits the end of the main process.
+    pub(super) fn watch(&mut self, name: &ProcessName, spawned: Spawned) {
         let (handle, event) = (self.handle.clone(), self.news_of(name));
         let children = self.tools.children.clone();
+        let pidfd = Arc::new(spawned.pidfd);
+        if let Some(process) = self.processes.get_mut(name) {
+            process.main_fd = Some(Arc::clone(&pidfd));
+        }
         tokio::spawn(async move {
-            let exit = children.exit_of(spawned.pid, spawned.pidfd).await;
+            let exit = children.exit_of(spawned.pid, pidfd).await;
             handle.send(event(News::Exited(spawned.pid, exit))).await;
         });
     }
@@ -204,6 +214,7 @@ impl Engine {
             return;
         }
         process.main = Some(pid);
+        process.main_since = None;
         self.tools.children.adopt(pid);
         self.watch(name, Spawned { pid, pidfd });
         self.save(name);

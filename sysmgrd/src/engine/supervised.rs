@@ -34,6 +34,10 @@ pub(super) struct Supervised {
     pub(super) run: u64,
     pub(super) invocation: String,
     pub(super) main: Option<u32>,
+    /// The identity of the main process, for as long as its end is awaited.
+    pub(super) main_fd: Option<Arc<OwnedFd>>,
+    /// When the main process was started, as the kernel counts; read when it is first asked for.
+    pub(super) main_since: Option<u64>,
     /// The command that runs beside or before the main process.
     pub(super) command: Option<u32>,
     pub(super) group: Option<Group>,
@@ -102,6 +106,8 @@ impl Supervised {
             run: 0,
             invocation: String::new(),
             main: None,
+            main_fd: None,
+            main_since: None,
             command: None,
             group: None,
             log: None,

@@ -10,11 +10,11 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use model::ProcessName;
-use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::process::{Pid, Signal};
 
 use super::descendants;
@@ -43,6 +43,8 @@ pub enum Group {
         version: Version,
         /// Where it is.
         path: PathBuf,
+        /// The directory, held from its first use on: looking a path up costs more than the look.
+        held: Held,
     },
     /// No directory: the members carry this invocation id in their environment.
     Marked {
@@ -51,11 +53,15 @@ pub enum Group {
     },
 }
 
+/// A directory that is opened once for all clones of a [`Group`].
+#[derive(Debug, Clone, Default)]
+pub struct Held(Arc<Mutex<Option<Arc<OwnedFd>>>>);
+
 /// How a child comes into its group.
 #[derive(Debug, Clone)]
 pub enum Join {
-    /// Created inside (`CLONE_INTO_CGROUP`): the group's directory and its `cgroup.procs`.
-    Into(Arc<OwnedFd>, Arc<OwnedFd>),
+    /// Created inside (`CLONE_INTO_CGROUP`) this directory.
+    Into(Arc<OwnedFd>),
     /// It writes itself into this `cgroup.procs`.
     Write(Arc<OwnedFd>),
     /// It is found by its environment.
@@ -93,6 +99,7 @@ impl Cgroups {
                 version: *version,
                 // A suffix, so that no process's name can be a control file's.
                 path: base.join(format!("{process}.process")),
+                held: Held::default(),
             },
             None => Group::Marked {
                 invocation: invocation.to_owned(),
@@ -109,21 +116,31 @@ impl Cgroups {
 }
 
 impl Group {
+    /// The same group, for a run with another mark.
+    #[must_use]
+    pub fn again(self, invocation: &str) -> Self {
+        match self {
+            Self::Directory { .. } => self,
+            Self::Marked { .. } => Self::Marked {
+                invocation: invocation.to_owned(),
+            },
+        }
+    }
+
     /// Makes it and says how a child joins it.
     pub fn join(&self) -> io::Result<Join> {
-        let Self::Directory { version, path } = self else {
+        let Self::Directory {
+            version,
+            path,
+            held,
+        } = self
+        else {
             return Ok(Join::Nothing);
         };
-        make(path)?;
-        let procs = path.join("cgroup.procs");
-        let procs = rustix::fs::open(&procs, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let directory = held.made(path)?;
         match version {
-            Version::One => Ok(Join::Write(Arc::new(procs))),
-            Version::Two => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let directory = rustix::fs::open(path, flags, Mode::empty())?;
-                Ok(Join::Into(Arc::new(directory), Arc::new(procs)))
-            }
+            Version::One => Ok(Join::Write(Arc::new(procs_of(&directory)?))),
+            Version::Two => Ok(Join::Into(directory)),
         }
     }
 
@@ -131,13 +148,31 @@ impl Group {
     /// any case where there is no directory.
     pub fn members(&self, main: Option<u32>) -> Vec<u32> {
         match self {
-            Self::Directory { path, .. } => {
+            Self::Directory { path, held, .. } => {
                 let mut pids = BTreeSet::new();
-                collect(path, &mut pids);
+                if let Ok(directory) = held.open(path) {
+                    collect(directory.as_fd(), &mut pids);
+                }
                 pids.into_iter().filter(|pid| *pid != 0).collect()
             }
             Self::Marked { invocation } => descendants::of(main, invocation),
         }
+    }
+
+    /// Whether it has no member.
+    pub fn is_empty(&self, main: Option<u32>) -> bool {
+        if let Self::Directory {
+            version: Version::Two,
+            path,
+            held,
+        } = self
+            && let Ok(directory) = held.open(path)
+            && let Ok(events) = read(directory.as_fd(), "cgroup.events")
+        {
+            // It counts the groups below too.
+            return events.lines().any(|line| line == "populated 0");
+        }
+        self.members(main).is_empty()
     }
 
     /// Whether `pid` is a member.
@@ -157,8 +192,11 @@ impl Group {
         if let Self::Directory {
             version: Version::Two,
             path,
+            held,
         } = self
-            && fs_err::write(path.join("cgroup.kill"), "1").is_ok()
+            && let Ok(directory) = held.open(path)
+            && let Ok(kill) = open(directory.as_fd(), "cgroup.kill", OFlags::WRONLY)
+            && rustix::io::write(&kill, b"1").is_ok()
         {
             return;
         }
@@ -167,14 +205,58 @@ impl Group {
 
     /// Removes its directory and those below it, where they have no members; whether none is left.
     pub fn remove(&self) -> bool {
-        let Self::Directory { path, .. } = self else {
+        let Self::Directory { path, held, .. } = self else {
             return true;
         };
         if path.exists() {
             remove_tree(path);
         }
-        !path.exists()
+        let gone = !path.exists();
+        if gone {
+            held.forget();
+        }
+        gone
     }
+}
+
+impl Held {
+    fn open(&self, path: &Path) -> io::Result<Arc<OwnedFd>> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(directory) = &*held {
+            return Ok(Arc::clone(directory));
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = Arc::new(rustix::fs::open(path, flags, Mode::empty())?);
+        *held = Some(Arc::clone(&directory));
+        Ok(directory)
+    }
+
+    /// The same, made where it is not there, or not any more.
+    fn made(&self, path: &Path) -> io::Result<Arc<OwnedFd>> {
+        if let Ok(directory) = self.open(path)
+            && rustix::fs::accessat(
+                &directory,
+                "cgroup.procs",
+                rustix::fs::Access::WRITE_OK,
+                AtFlags::empty(),
+            )
+            .is_ok()
+        {
+            return Ok(directory);
+        }
+        self.forget();
+        make(path)?;
+        self.open(path)
+    }
+
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// A group's `cgroup.procs`, to be written into.
+pub fn procs_of(directory: &OwnedFd) -> io::Result<OwnedFd> {
+    open(directory.as_fd(), "cgroup.procs", OFlags::WRONLY)
 }
 
 /// Sends `signal` to `pid` through a descriptor that cannot come to mean another process.
@@ -202,12 +284,47 @@ fn usable(path: &Path) -> bool {
             .is_ok()
 }
 
-fn collect(path: &Path, pids: &mut BTreeSet<u32>) {
-    if let Ok(text) = fs_err::read_to_string(path.join("cgroup.procs")) {
+fn open(directory: BorrowedFd<'_>, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(
+        directory,
+        name,
+        flags | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+/// A control file, with as few system calls as it takes.
+fn read(directory: BorrowedFd<'_>, name: &str) -> io::Result<String> {
+    let file = open(directory, name, OFlags::RDONLY)?;
+    let mut text = Vec::with_capacity(1024);
+    loop {
+        text.reserve(512);
+        if rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text))? == 0 {
+            break;
+        }
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn collect(directory: BorrowedFd<'_>, pids: &mut BTreeSet<u32>) {
+    if let Ok(text) = read(directory, "cgroup.procs") {
         pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
     }
-    for child in directories(path) {
-        collect(&child, pids);
+    // One link for each group below, and two of its own: mostly there is nothing to list.
+    if rustix::fs::fstat(directory).is_ok_and(|stat| stat.st_nlink <= 2) {
+        return;
+    }
+    let Ok(entries) = Dir::read_from(directory) else {
+        return;
+    };
+    let below = entries
+        .flatten()
+        .filter(|entry| entry.file_type() == FileType::Directory);
+    for entry in below.filter(|entry| !entry.file_name().to_bytes().starts_with(b".")) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if let Ok(child) = rustix::fs::openat(directory, entry.file_name(), flags, Mode::empty()) {
+            collect(child.as_fd(), pids);
+        }
     }
 }
 

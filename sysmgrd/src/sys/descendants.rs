@@ -3,8 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How often it is looked again after one has ended under the look: what it left may be missed.
+const LOOKS: usize = 5;
+
 /// `main` with everything below it, and every descendant of this daemon with this invocation id.
 pub fn of(main: Option<u32>, invocation: &str) -> Vec<u32> {
+    let mut found = Vec::new();
+    for _ in 0..LOOKS {
+        let whole;
+        (found, whole) = look(main, invocation);
+        if whole {
+            break;
+        }
+    }
+    found
+}
+
+/// What one look finds, and whether nothing ended meanwhile.
+fn look(main: Option<u32>, invocation: &str) -> (Vec<u32>, bool) {
     let children = children();
     let mut found = BTreeSet::new();
     if let Some(main) = main.filter(|main| is_alive(*main)) {
@@ -14,8 +30,17 @@ pub fn of(main: Option<u32>, invocation: &str) -> Vec<u32> {
     let mut all = BTreeSet::new();
     below(std::process::id(), &children, &mut all);
     let mark = format!("INVOCATION_ID={invocation}");
-    found.extend(all.into_iter().filter(|pid| carries(*pid, mark.as_bytes())));
-    found.into_iter().collect()
+    let mut whole = true;
+    for pid in all {
+        match carries(pid, mark.as_bytes()) {
+            Some(true) => {
+                found.insert(pid);
+            }
+            Some(false) => {}
+            None => whole = false,
+        }
+    }
+    (found.into_iter().collect(), whole)
 }
 
 fn below(root: u32, children: &BTreeMap<u32, Vec<u32>>, found: &mut BTreeSet<u32>) {
@@ -60,9 +85,12 @@ fn state_and_parent(pid: u32) -> Option<(char, u32)> {
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
-fn carries(pid: u32, mark: &[u8]) -> bool {
+/// Whether its environment has this variable; `None`: it has ended.
+fn carries(pid: u32, mark: &[u8]) -> Option<bool> {
     let environ = fs_err::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environ
-        .split(|byte| *byte == 0)
-        .any(|variable| variable == mark)
+    if environ.is_empty() && !is_alive(pid) {
+        return None;
+    }
+    let mut variables = environ.split(|byte| *byte == 0);
+    Some(variables.any(|variable| variable == mark))
 }

@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::ProcessSpec;
 use model::bus::session::FD_VARIABLE;
@@ -19,7 +19,7 @@ use super::places::Places;
 use super::spawn::{Program, SpawnError, Spawned, Step, User, spawn};
 use super::users::{self, Account, UserError};
 use super::view::View;
-use super::{environment, sockets};
+use super::{environment, open_files, sockets};
 
 /// One command to be started for a process.
 #[derive(Debug, Clone)]
@@ -214,7 +214,7 @@ fn prepare(order: &Order, places: &Places) -> Result<Program, LaunchError> {
             .umask
             .as_deref()
             .map_or(Ok(0o022), |mask| octal("umask", mask))?,
-        open_files: spec.limit_nofile,
+        open_files: open_files::of(spec.limit_nofile),
         descriptors,
     })
 }
@@ -267,10 +267,8 @@ fn descriptors(
     order: &Order,
     variables: &mut BTreeMap<String, String>,
 ) -> Result<Vec<(RawFd, Arc<OwnedFd>)>, LaunchError> {
-    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let null = Arc::new(null.map_err(io::Error::from)?);
     let mut list = vec![
-        (0, null),
+        (0, null()?),
         (1, Arc::clone(&order.output)),
         (2, Arc::clone(&order.output)),
     ];
@@ -304,6 +302,17 @@ fn descriptors(
         variables.insert(FD_VARIABLE.to_owned(), next.to_string());
     }
     Ok(list)
+}
+
+/// Standard input, opened once for all.
+fn null() -> io::Result<Arc<OwnedFd>> {
+    static NULL: OnceLock<Arc<OwnedFd>> = OnceLock::new();
+    if let Some(null) = NULL.get() {
+        return Ok(Arc::clone(null));
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let null = Arc::new(rustix::fs::open("/dev/null", flags, Mode::empty())?);
+    Ok(Arc::clone(NULL.get_or_init(|| null)))
 }
 
 /// The sockets that `spec` declares, listening.

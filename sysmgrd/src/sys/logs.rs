@@ -26,6 +26,8 @@ pub struct Log {
     ring: Arc<Mutex<VecDeque<String>>>,
     flush: mpsc::Sender<oneshot::Sender<()>>,
     fifo: PathBuf,
+    /// Whose the FIFO is known to be.
+    owner: Arc<Mutex<Option<(u32, u32)>>>,
 }
 
 impl Log {
@@ -57,18 +59,25 @@ impl Log {
             partial: Vec::new(),
         };
         tokio::spawn(read(receiver, lines, flushes));
-        Ok(Self { ring, flush, fifo })
+        let owner = Arc::default();
+        Ok(Self {
+            ring,
+            flush,
+            fifo,
+            owner,
+        })
     }
 
     /// The end that a process gets as standard output and error. Its user may open it again by
     /// `/dev/stderr`, so it is made the user's.
     pub fn writer(&self, owner: Option<(u32, u32)>) -> std::io::Result<OwnedFd> {
         let (uid, gid) = owner.unwrap_or_default();
-        rustix::fs::chown(
-            &self.fifo,
-            Some(Uid::from_raw(uid)),
-            Some(Gid::from_raw(gid)),
-        )?;
+        let mut known = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != Some((uid, gid)) {
+            let ids = (Uid::from_raw(uid), Gid::from_raw(gid));
+            rustix::fs::chown(&self.fifo, Some(ids.0), Some(ids.1))?;
+            *known = Some((uid, gid));
+        }
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         Ok(rustix::fs::open(&self.fifo, flags, Mode::empty())?)
     }

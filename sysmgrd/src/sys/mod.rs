@@ -8,6 +8,7 @@ pub mod launch;
 pub mod logs;
 pub mod maps;
 pub mod notify_socket;
+pub mod open_files;
 pub mod own_directories;
 pub mod places;
 pub mod reap;

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::cgroup::Group;
 use super::launch::{LaunchError, Order, launch};
@@ -18,18 +20,39 @@ use crate::process::Exit;
 
 /// This daemon's children that somebody waits for. The others, orphans that came to it as the
 /// subreaper, are reaped by [`reap_orphans`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Children {
     awaited: Arc<Mutex<BTreeSet<u32>>>,
+    /// Held by those who start one, and alone by who reaps the others: a child may end before its
+    /// number is noted.
+    starting: Arc<RwLock<()>>,
+    /// One for each processor: more starts at once would only wait for each other.
+    slots: Arc<Semaphore>,
+}
+
+impl Default for Children {
+    fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(2, NonZero::get);
+        Self {
+            awaited: Arc::default(),
+            starting: Arc::default(),
+            slots: Arc::new(Semaphore::new(processors.max(2))),
+        }
+    }
 }
 
 impl Children {
+    /// Waits until it is this start's turn, which lasts as long as what is answered.
+    pub async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.slots).acquire_owned().await.ok()
+    }
+
     /// Starts a program whose end `exit_of` will be awaited.
     pub fn launch(&self, order: &Order, places: &Places) -> Result<Spawned, LaunchError> {
-        // Held over the start: the child may end before its number is noted.
-        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        let _held = self.starting.read().unwrap_or_else(PoisonError::into_inner);
         let spawned = launch(order, places)?;
-        awaited.insert(spawned.pid);
+        self.adopt(spawned.pid);
         Ok(spawned)
     }
 
@@ -42,8 +65,8 @@ impl Children {
     }
 
     /// Waits for the end of a process that was launched or adopted.
-    pub async fn exit_of(&self, pid: u32, pidfd: OwnedFd) -> Exit {
-        let exit = wait(pidfd).await;
+    pub async fn exit_of(&self, pid: u32, pidfd: impl Into<Arc<OwnedFd>>) -> Exit {
+        let exit = wait(pidfd.into()).await;
         self.awaited
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -52,6 +75,10 @@ impl Children {
     }
 
     fn reap_others(&self) {
+        let _alone = self
+            .starting
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         for pid in zombies() {
             let id = i32::try_from(pid)
@@ -65,7 +92,7 @@ impl Children {
     }
 }
 
-async fn wait(pidfd: OwnedFd) -> Exit {
+async fn wait(pidfd: Arc<OwnedFd>) -> Exit {
     let Ok(fd) = watched::readable(pidfd) else {
         return Exit::Unknown;
     };
