@@ -132,9 +132,9 @@ impl Sysmgr {
         self.document(Call::Mapped, QUICK).await
     }
 
-    /// Asks processes; the answer comes within the question's own time.
+    /// Asks processes; the answer comes within the question's own time and what may be added.
     pub async fn ask(&mut self, ask: &Ask) -> Result<Votes, Error> {
-        let limit = Duration::from_millis(ask.timeout_ms) + QUICK;
+        let limit = Duration::from_millis(ask.timeout_ms.saturating_add(ask.more_time_ms)) + QUICK;
         self.document(Call::Ask(encode(ask)?), limit).await
     }
 
