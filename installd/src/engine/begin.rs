@@ -3,32 +3,38 @@
 use model::change::{Action, ChangeReport, Outcome, PlanReport, Request, RunningChange};
 use model::{ChangeId, Generation, PackageId};
 
-use super::change::Changeover;
+use super::change::{Becomes, Changeover};
+use super::phases::Phases;
 use super::request::{Error, Message, Reply};
-use super::{Engine, answer, observe, recover};
-use crate::plan;
+use super::{Engine, answer, observe, recover, trees};
+use crate::plan::{self, Plan, World};
 use crate::sys::clock::Time;
 use crate::sys::db::Db;
 use crate::sys::journal::Beginning;
 
 impl Engine {
-    async fn world(&mut self) -> Result<plan::World, Error> {
+    async fn world(&mut self) -> Result<World, Error> {
         let running = observe::running(&mut self.sysmgr).await;
-        let previous = self.db.previous()?;
-        Ok(observe::world(&self.active, &self.shelf, previous, running))
+        let set = (&self.active, &self.shelf);
+        observe::world(&self.context, &self.db, set, running)
     }
 
     pub(super) async fn plan(&mut self, request: &Request) -> Result<PlanReport, Error> {
         self.check(request)?;
         let world = self.world().await?;
-        Ok(plan::plan(&world, request).report)
+        let plan = plan::plan(&world, request);
+        let warnings = self.trust_warnings(&plan.entering)?;
+        let mut report = plan.report;
+        report.warnings.extend(warnings);
+        Ok(report)
     }
 
     /// A request names something, and what it names is there.
     fn check(&self, request: &Request) -> Result<(), Error> {
-        if request.actions.is_empty() {
+        if request.actions.is_empty() && request.to.is_none() {
             return Err(Error::Invalid("the request names no package".to_owned()));
         }
+        self.check_trial(request)?;
         for action in &request.actions {
             let (Action::Activate(reference) | Action::Deactivate(reference)) = action;
             let versions = self.shelf.versions(&reference.name);
@@ -50,6 +56,23 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What may be done while a trial runs, and what may be tried.
+    fn check_trial(&self, request: &Request) -> Result<(), Error> {
+        if request.trial && request.to.is_some() {
+            let why = "a kept generation cannot be tried: go back to it without --trial";
+            return Err(Error::Invalid(why.to_owned()));
+        }
+        let ends_it = request.to == Some(self.db.committed()?);
+        if !self.active.row.trial || request.trial || ends_it {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "generation {} runs as a trial: keep it with pkgtool commit, or end it with pkgtool \
+             rollback, and then ask again",
+            self.running
+        )))
     }
 
     pub(super) async fn apply(&mut self, request: Request, by: String, reply: Reply<ChangeReport>) {
@@ -84,16 +107,25 @@ impl Engine {
                 "change {change} holds the node: asked for by {by}, since {since}, in {phase}"
             )));
         }
+        self.write_the_unwritten()?;
         self.check(&request)?;
         let world = self.world().await?;
-        let plan = plan::plan(&world, &request);
+        let mut plan = plan::plan(&world, &request);
         if !plan.report.unmet.is_empty() {
             return Err(Error::Unmet(unmet(&plan.report)));
         }
-        let target = if plan.is_empty {
-            self.running
-        } else {
-            self.db.next_generation()?
+        self.check_trust(&plan.entering)?;
+        let warnings = self.trust_warnings(&plan.entering)?;
+        plan.report.warnings.extend(warnings);
+        if request.trial && !plan.state.is_empty() {
+            return Err(Error::Unmet(state_in_a_trial(&plan)));
+        }
+        // The way out of a trial leads to the committed generation, even where the sets are equal.
+        let is_empty = plan.is_empty && (request.to.is_none() || !self.active.row.trial);
+        let target = match request.to {
+            _ if is_empty => self.running,
+            Some(kept) => kept,
+            None => self.db.next_generation()?,
         };
         let id = self.db.begin_change(&Beginning {
             requester: &by,
@@ -103,7 +135,7 @@ impl Engine {
             request: &request,
             plan: &plan.report,
         })?;
-        if plan.is_empty {
+        if is_empty {
             let report = nothing(id, self.running);
             self.db.end_change(&report)?;
             return Ok(Begun::Nothing(report));
@@ -115,20 +147,54 @@ impl Engine {
             since,
             phase: "plan".to_owned(),
         });
+        let changeover = self.changeover((id, target), request, (world, plan));
+        if changeover.is_err() {
+            self.change = None;
+        }
+        Ok(Begun::Change(Box::new(changeover?)))
+    }
+
+    fn changeover(
+        &self,
+        (id, target): (ChangeId, Generation),
+        request: Request,
+        (world, plan): (World, Plan),
+    ) -> Result<Changeover, Error> {
         let new: Vec<PackageId> = plan.list.iter().map(|package| package.id.clone()).collect();
-        let previous = recover::replaced(&world.previous, &self.active.row.list, &new);
-        Ok(Begun::Change(Box::new(Changeover {
+        let committed = self.db.generation(world.committed)?;
+        let becomes = match (request.trial, request.to) {
+            (true, _) => {
+                let (base, beneath) = trees::base(&self.context, &self.db, &self.shelf)?;
+                Becomes::Trial(base, beneath)
+            }
+            (false, Some(_)) => Becomes::Kept,
+            (false, None) => Becomes::Built,
+        };
+        Ok(Changeover {
             context: self.context.clone(),
             db: Db::open(&self.context.database())?,
             sysmgr: self.context.sysmgr(),
             id,
             request,
+            origin: self.running,
+            before: self.context.tree(self.running),
+            target,
+            becomes,
+            previous: recover::replaced(&self.db.previous()?, &committed.list, &new),
             world,
             plan,
-            origin: self.running,
-            target,
-            previous,
-        })))
+            phases: Phases::default(),
+            moments: Vec::new(),
+        })
+    }
+
+    /// What a full disk kept from being written is written before anything else begins.
+    pub(super) fn write_the_unwritten(&mut self) -> Result<(), Error> {
+        if let Some(report) = &self.unwritten {
+            self.db.end_change(report)?;
+            self.unwritten = None;
+        }
+        Ok(())
     }
 }
 
@@ -157,4 +223,13 @@ fn unmet(report: &PlanReport) -> String {
         format!("{} needs {}{hint}", unmet.by, unmet.needs)
     };
     report.unmet.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn state_in_a_trial(plan: &Plan) -> String {
+    let names = plan.state.iter().map(|step| step.process.to_string());
+    format!(
+        "the state of {} would be rewritten, which a reboot does not undo (activate it without \
+         --trial)",
+        names.collect::<Vec<_>>().join(", ")
+    )
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use model::change::PackageRef;
-use model::{Generation, PackageId};
+use model::{Generation, PackageId, ProcessName};
 
 use super::observe::is_alive;
 use super::request::Error;
@@ -16,12 +16,7 @@ impl Engine {
     /// Removes packages from the store; refused while a generation that can be gone back to is
     /// made of them.
     pub(super) async fn remove(&mut self, wanted: &[PackageRef]) -> Result<Vec<PackageId>, Error> {
-        if let Some(change) = &self.change {
-            return Err(Error::Busy(format!(
-                "change {} holds the node: asked for by {}, since {}",
-                change.change, change.by, change.since
-            )));
-        }
+        self.refuse_busy()?;
         if self.adding {
             return Err(Error::Busy(
                 "packages are being added; try again".to_owned(),
@@ -71,10 +66,9 @@ impl Engine {
             return Ok(());
         }
         Err(Error::Invalid(format!(
-            "{name} is part of generation {}, which can be gone back to: it goes by itself when \
-             {} more changes have been made, or with a lower keep-generations",
-            using.join(", "),
-            self.context.config.keep_generations
+            "{name} is part of generation {0}, which can be gone back to: give that up with pkgtool \
+             forget {0}, or wait until newer generations have taken its place",
+            using.join(" ")
         )))
     }
 
@@ -93,7 +87,12 @@ impl Engine {
             .filter(|one| is_alive(one))
             .map(|one| one.generation)
             .collect();
-        let holdings = self.holdings(inhabited)?;
+        self.end_trials(&inhabited)?;
+        // A trial leaves persistent storage as it is.
+        if self.active.row.trial {
+            return Ok(());
+        }
+        let holdings = self.holdings(self.and_beneath(inhabited))?;
         let garbage = collect::collect(&holdings, self.context.config.keep_generations);
         for generation in &garbage.generations {
             self.db.delete_generation(*generation)?;
@@ -105,10 +104,19 @@ impl Engine {
         self.sweep(&holdings.inhabited).await
     }
 
+    /// Those generations, and those that lie beneath them where they ran as trials.
+    fn and_beneath(&self, mut inhabited: BTreeSet<Generation>) -> BTreeSet<Generation> {
+        let trials = self.context.trials();
+        let beneath: Vec<_> = trials.all().iter().filter_map(|one| trials.base(*one)).collect();
+        inhabited.extend(beneath);
+        inhabited
+    }
+
     fn holdings(&self, inhabited: BTreeSet<Generation>) -> Result<Holdings, Error> {
         let mut holdings = Holdings {
             active: self.running,
             committed: self.db.committed()?,
+            pinned: self.db.pinned()?,
             inhabited,
             ..Holdings::default()
         };
@@ -141,6 +149,7 @@ impl Engine {
         // A package whose manifest cannot be read still owns its objects.
         let whole = self.db.packages()?.len() == self.shelf.iter().count();
         let keys = self.needed()?;
+        self.context.snapshots().collect(&self.state_versions())?;
         let context = self.context.clone();
         let (count, bytes) = change::blocking(move || {
             for generation in context.generations.all()? {
@@ -159,6 +168,16 @@ impl Engine {
             tracing::info!(count, bytes, "removed objects that nobody needs");
         }
         Ok(())
+    }
+
+    /// The state versions that packages in the store read: those of generations that can be gone
+    /// back to are among them.
+    fn state_versions(&self) -> BTreeSet<(ProcessName, u32)> {
+        let specs = self.shelf.iter().flat_map(|one| &one.manifest.processes);
+        let version = |spec: &model::ProcessSpec| {
+            (spec.name.clone(), spec.state_version.unwrap_or_default())
+        };
+        specs.map(version).collect()
     }
 
     /// The objects of every package in the store, of every generation, and of what stood below

@@ -3,10 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use model::change::{
-    AddedPackage, ChangeRecord, ChangeReport, HistoryEntry, HistoryFilter, PackageRef, PlanReport,
-    Progress, Request, RunningChange, StatusReport, StoredPackage, WhyReport,
-};
+use model::change::{AddedPackage, ChangeRecord, ChangeReport, HistoryEntry, HistoryFilter, PackageRef, PlanReport, Progress, Request, RunningChange, StatusReport, StoredPackage, Thoroughness, VerifyReport, WhyReport};
 use model::{ChangeId, Generation, PackageId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -46,6 +43,7 @@ pub enum Start {
 pub struct Handle {
     pub(super) mailbox: mpsc::Sender<Message>,
     pub(super) told: broadcast::Sender<Progress>,
+    pub(super) ends: broadcast::Sender<ChangeReport>,
     pub(super) view: watch::Receiver<View>,
 }
 
@@ -61,7 +59,21 @@ impl Handle {
 
     /// Reads an envelope into the store.
     pub async fn add(&self, envelope: File) -> Result<Vec<AddedPackage>, Error> {
-        self.ask(|reply| Message::Add { envelope, reply }).await
+        self.add_allowed(envelope, None).await
+    }
+
+    /// The same; packages that no trusted key has signed are taken on the word of `allowed_by`.
+    pub async fn add_allowed(
+        &self,
+        envelope: File,
+        allowed_by: Option<String>,
+    ) -> Result<Vec<AddedPackage>, Error> {
+        self.ask(|reply| Message::Add {
+            envelope,
+            allowed_by,
+            reply,
+        })
+        .await
     }
 
     /// Removes packages that are not active.
@@ -85,6 +97,27 @@ impl Handle {
             .await
     }
 
+    /// Makes the trial that runs what the next boot runs; answers when it has ended.
+    pub async fn commit(&self, by: String) -> Result<ChangeReport, Error> {
+        self.ask(|reply| Message::Commit { by, reply }).await
+    }
+
+    /// Keeps a generation until it is unpinned, or no longer; answers whether that was news.
+    pub async fn pin(&self, generation: Generation, pinned: bool) -> Result<bool, Error> {
+        let ask = |reply| Message::Pin {
+            generation,
+            pinned,
+            reply,
+        };
+        self.ask(ask).await
+    }
+
+    /// Gives generations up that could be gone back to.
+    pub async fn forget(&self, generations: Vec<Generation>) -> Result<Vec<Generation>, Error> {
+        self.ask(|reply| Message::Forget { generations, reply })
+            .await
+    }
+
     /// The node in one document.
     pub async fn status(&self) -> Result<StatusReport, Error> {
         self.ask(|reply| Message::Status { reply }).await
@@ -105,9 +138,23 @@ impl Handle {
         self.ask(|reply| Message::Change { change, reply }).await
     }
 
+    /// Whether the disk and the running processes are as the active generation says.
+    pub async fn verify(&self, thoroughness: Thoroughness) -> Result<VerifyReport, Error> {
+        self.ask(|reply| Message::Verify {
+            thoroughness,
+            reply,
+        })
+        .await
+    }
+
     /// What is told while something goes on.
     pub fn progress(&self) -> broadcast::Receiver<Progress> {
         self.told.subscribe()
+    }
+
+    /// Every change that ends from now on, however it ends.
+    pub fn ends(&self) -> broadcast::Receiver<ChangeReport> {
+        self.ends.subscribe()
     }
 
     /// Waits until the committed set was brought up, or until sysmgrd has not come within the limit

@@ -2,16 +2,19 @@
 //! and of what runs; nothing is decided that the plan has not decided.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::change::{ProcessStatus, Verdict};
 use model::process::ProcessSpec;
-use model::transition::{Announcement, Asked, ChangedFile, Told, Transition, Tree, Wanted};
-use model::{ChangeId, Generation, PackageName, PackagePath, ProcessName};
+use model::transition::{
+    Announcement, Asked, ChangedFile, StateAct, Told, Transition, Tree, Wanted,
+};
+use model::{ChangeId, PackageName, PackagePath, ProcessName};
 
 use super::observe::is_alive;
 use crate::config::Config;
-use crate::plan::{How, PathChange, Plan, ProcessPlan};
+use crate::plan::{How, PathChange, Plan, ProcessPlan, StateStep};
 
 /// How a process runs, and whose it is.
 type Side = (PackageName, Arc<ProcessSpec>);
@@ -172,7 +175,10 @@ pub(super) fn forward(
             (Verdict::Ask | Verdict::None, Some(_)) => {
                 let registered = standing.registered.contains(&process.name);
                 let also = standing.also_reached.contains(&process.name);
-                if registered || also {
+                if standing.not_ready.contains(&process.name) {
+                    // Nothing changes under one that did not say that it is ready.
+                    next.dependent.extend(process.new.as_ref().map(wanted));
+                } else if registered || also {
                     next.told.extend(standing.told(process, false));
                 }
             }
@@ -346,10 +352,79 @@ pub(super) fn stale(announcement: &Announcement) -> BTreeMap<(u64, u64), Package
         .collect()
 }
 
-/// The tree of a generation.
-pub(super) fn tree(generations: &crate::sys::generation::Generations, number: Generation) -> Tree {
-    Tree {
-        generation: number,
-        root: generations.tree(number),
-    }
+/// Where copies of a process's state are: the one that a step makes, and the one that it puts back.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    pub(super) made: Option<PathBuf>,
+    pub(super) put_back: Option<PathBuf>,
+}
+
+/// What is to be done to the state of processes, as sysmgrd is told it.
+pub(super) fn state(
+    plan: &Plan,
+    before: &Tree,
+    after: &Tree,
+    copies: impl Fn(&StateStep) -> Copies,
+) -> BTreeMap<ProcessName, StateAct> {
+    let act = |step: &StateStep| {
+        let Copies { made, put_back } = copies(step);
+        let (command, tree) = match (&step.migrate_back, &step.migrate) {
+            (Some(command), _) => (command.clone(), before),
+            (None, Some(command)) => (command.clone(), after),
+            (None, None) => (Vec::new(), after),
+        };
+        StateAct {
+            from: step.from,
+            to: step.to,
+            snapshot: made,
+            restore: put_back,
+            take_back: None,
+            command,
+            tree: tree.clone(),
+            timeout_ms: start_timeout(plan, &step.process),
+        }
+    };
+    let all = plan.state.iter();
+    all.map(|step| (step.process.clone(), act(step))).collect()
+}
+
+fn start_timeout(plan: &Plan, process: &ProcessName) -> u64 {
+    let found = plan.processes.iter().find(|one| one.name == *process);
+    let side = found.and_then(|one| one.new.as_ref());
+    side.map_or(90_000, |(_, spec)| Config::millis(spec.start_timeout))
+}
+
+/// What `forward` did to the state of the processes that `back` starts again, undone: the copy is
+/// put back, or else the program that undoes it is run in the view that knows it.
+pub(super) fn state_back(forward: &Transition, back: &Transition) -> BTreeMap<ProcessName, StateAct> {
+    let started = back.changed.iter().chain(&back.dependent).chain(&back.new);
+    let undone = started.filter_map(|one| {
+        let act = forward.state.get(&one.spec.name)?;
+        let up = act.from < act.to;
+        let newer = if up { spec_of(forward, &one.spec.name) } else { None };
+        let command = match (&act.snapshot, newer) {
+            (None, Some(newer)) => newer.migrate_back.clone(),
+            (None, None) => one.spec.migrate.clone(),
+            (Some(_), _) => Vec::new(),
+        };
+        let undo = StateAct {
+            from: act.to,
+            to: act.from,
+            snapshot: None,
+            restore: None,
+            take_back: act.snapshot.clone(),
+            tree: if up { forward.tree.clone() } else { back.tree.clone() },
+            command,
+            timeout_ms: act.timeout_ms,
+        };
+        let something = undo.take_back.is_some() || !undo.command.is_empty();
+        something.then(|| (one.spec.name.clone(), undo))
+    });
+    undone.collect()
+}
+
+fn spec_of<'t>(transition: &'t Transition, name: &ProcessName) -> Option<&'t ProcessSpec> {
+    let all = transition.changed.iter().chain(&transition.dependent);
+    let mut all = all.chain(&transition.new).map(|one| &one.spec);
+    all.find(|spec| spec.name == *name)
 }

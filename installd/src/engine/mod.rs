@@ -9,27 +9,32 @@
 //! knows what is active, and collects what nobody needs when neither is going on.
 
 mod adding;
+mod back;
 mod begin;
 mod change;
 mod collect;
 mod context;
 mod handle;
+mod kept;
 mod lists;
 mod observe;
 mod phases;
 mod recover;
 mod request;
 mod show;
+mod stage;
+mod switch;
 mod trees;
+mod trust;
+mod verify;
 mod votes;
 mod why;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::change::{AddedPackage, ChangeReport, Request, RunningChange};
+use model::change::{ChangeReport, Request, RunningChange};
 use model::Generation;
 use resolve::deps::Shelf;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -61,10 +66,14 @@ struct Engine {
     booting: bool,
     start: Start,
     adding: bool,
-    adds: VecDeque<(File, Reply<Vec<AddedPackage>>)>,
+    adds: VecDeque<adding::Add>,
     /// Found by the last change or at start; kept until the next change.
     findings: Vec<String>,
+    /// The end of a change that could not be written; it is before another begins.
+    unwritten: Option<ChangeReport>,
     view: watch::Sender<View>,
+    /// Changes that have ended, for whoever listens.
+    ends: broadcast::Sender<ChangeReport>,
 }
 
 /// Opens the node's state, recovers what a killed daemon left, and starts to answer. The engine
@@ -72,15 +81,18 @@ struct Engine {
 pub fn start(config: Config) -> Result<(Handle, tokio::task::JoinHandle<()>), Error> {
     let (mailbox, letters) = mpsc::channel(64);
     let (told, _) = broadcast::channel(1024);
+    let (ends, _) = broadcast::channel(64);
     let (view_sender, view) = watch::channel(View::default());
     let context = context::open(config, told.clone(), mailbox.downgrade())?;
     let mut db = Db::open(&context.database())?;
     recover::before_anything(&context, &mut db)?;
     let sysmgr = context.sysmgr().again(Duration::ZERO);
-    let (shelf, damaged) = observe::shelf(&context, &db)?;
+    let (shelf, mut damaged) = observe::shelf(&context, &db)?;
     let running = db
         .running()?
         .map_or(Generation(0), |(generation, _)| generation);
+    damaged.extend(trees::rebuild(&context, &db, &shelf)?);
+    damaged.extend(recover::left_half(&db)?);
     let active = observe::active(&context, &db, &shelf, running)?;
     let mut engine = Engine {
         sysmgr,
@@ -94,7 +106,9 @@ pub fn start(config: Config) -> Result<(Handle, tokio::task::JoinHandle<()>), Er
         adding: false,
         adds: VecDeque::new(),
         findings: damaged,
+        unwritten: None,
         view: view_sender,
+        ends: ends.clone(),
         context: context.clone(),
         db,
     };
@@ -107,6 +121,7 @@ pub fn start(config: Config) -> Result<(Handle, tokio::task::JoinHandle<()>), Er
         Handle {
             mailbox,
             told,
+            ends,
             view,
         },
         task,
@@ -134,8 +149,12 @@ impl Engine {
 
     async fn take(&mut self, message: Message) {
         match message {
-            Message::Add { envelope, reply } => {
-                self.adds.push_back((envelope, reply));
+            Message::Add {
+                envelope,
+                allowed_by,
+                reply,
+            } => {
+                self.adds.push_back((envelope, allowed_by, reply));
                 self.next_add();
             }
             Message::Added { added, reply } => self.added(added, reply),
@@ -150,7 +169,20 @@ impl Engine {
             }
             Message::Ended { report, reply } => {
                 let report = self.ended(report).await;
+                if let Ok(report) = &report {
+                    // Nobody listening is no failure.
+                    drop(self.ends.send(report.clone()));
+                }
                 answer(reply, report);
+            }
+            Message::Commit { by, reply } => self.commit(by, reply),
+            Message::Pin {
+                generation,
+                pinned,
+                reply,
+            } => answer(reply, self.pin(generation, pinned)),
+            Message::Forget { generations, reply } => {
+                answer(reply, self.forget(&generations).await);
             }
             Message::Status { reply } => answer(reply, self.status().await),
             Message::Why { what, reply } => answer(reply, self.why(&what)),
@@ -158,6 +190,15 @@ impl Engine {
                 answer(reply, self.db.history(&filter).map_err(Error::from));
             }
             Message::Change { change, reply } => answer(reply, self.record(change)),
+            Message::Verify {
+                thoroughness,
+                reply,
+            } => self.verify(thoroughness, reply),
+            Message::Verified {
+                generation,
+                report,
+                reply,
+            } => self.verified(generation, report, reply),
             Message::Sysmgrd(seen) => self.sysmgrd(seen),
             Message::Booted(booted) => self.booted(booted).await,
         }
@@ -168,8 +209,12 @@ impl Engine {
         self.change = None;
         if let Ok(report) = &report {
             self.findings.clone_from(&report.discrepancies);
+            let unfinished = self.db.unfinished().unwrap_or_default();
+            let unwritten = unfinished.iter().any(|one| one.id == report.change);
+            self.unwritten = unwritten.then(|| report.clone());
         }
         self.reload()?;
+        self.nag();
         if let Err(error) = self.collect().await {
             let error = model::report::Chain(&error).to_string();
             tracing::warn!(error, "what nobody needs could not be removed");
@@ -193,6 +238,7 @@ impl Engine {
             self.active = observe::active(&self.context, &self.db, &self.shelf, running)?;
             self.running = running;
         }
+        self.active.row.trial = self.db.generation(running)?.trial;
         Ok(())
     }
 
@@ -203,6 +249,7 @@ impl Engine {
             .iter()
             .chain(&self.findings)
             .cloned()
+            .chain(self.trust_notes())
             .collect();
         all.dedup();
         all

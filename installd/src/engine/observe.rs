@@ -1,16 +1,17 @@
 //! The node at one instant, from the store, the database and sysmgrd.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use model::change::ProcessStatus;
-use model::{Generation, PackageId};
+use model::Generation;
 use resolve::deps::Shelf;
-use resolve::{Characteristics, Package};
+use resolve::Package;
 
 use super::Context;
+use super::recover::replaced;
 use super::request::Error;
-use crate::plan::{Active, ActiveIndex, Running, World};
+use crate::plan::{Active, ActiveIndex, KeptGeneration, Running, World};
 use crate::sys::db::{Db, GenerationRow};
 use crate::sys::sysmgr::{Mapped, Sysmgr};
 use crate::sys::{loader, packages};
@@ -61,7 +62,7 @@ pub(super) fn active(
     }
     let (rules, note) = loader::rules(&context.machine);
     notes.extend(note);
-    let node = characteristics(context);
+    let node = context.characteristics();
     let order = resolve::order::effective(&list, &node);
     let unmet = resolve::deps::check(&order, shelf, &node);
     notes.extend(
@@ -86,17 +87,6 @@ pub(super) fn active(
         order,
         notes,
     })
-}
-
-fn characteristics(context: &Context) -> Characteristics {
-    let node = context.config.node.clone();
-    Characteristics {
-        arch: node.arch,
-        node_type: node.node_type,
-        classes: node.class,
-        features: node.features,
-        location: node.location,
-    }
 }
 
 /// The supervised processes, as plans need them. Without sysmgrd nothing is known to run: a plan
@@ -131,24 +121,48 @@ pub(super) fn is_alive(status: &ProcessStatus) -> bool {
 
 /// Everything that a plan is made from.
 pub(super) fn world(
-    active: &ActiveSet,
-    shelf: &Arc<Shelf>,
-    previous: BTreeMap<model::PackageName, Vec<PackageId>>,
+    context: &Context,
+    db: &Db,
+    (active, shelf): (&ActiveSet, &Arc<Shelf>),
     running: Vec<Running>,
-) -> World {
-    World {
+) -> Result<World, Error> {
+    let committed = db.committed()?;
+    let mut previous = db.previous()?;
+    if active.row.trial {
+        let old = db.generation(committed)?.list;
+        previous = replaced(&previous, &old, &active.row.list);
+    }
+    let mut generations = BTreeMap::new();
+    for (number, _) in db.generations()? {
+        let row = db.generation(number)?;
+        if !row.trial {
+            generations.insert(number, kept(row));
+        }
+    }
+    let snapshots = context.snapshots().kept()?.into_keys().collect();
+    let free = rustix::fs::statvfs(&context.config.state_dir).ok();
+    Ok(World {
         index: Arc::clone(&active.index),
         store: Arc::clone(shelf),
         previous,
-        automatic: active.row.automatic.clone(),
-        running,
+        automatic: Arc::new(active.row.automatic.clone()),
+        running: Arc::new(running),
         active: active.row.number,
-        committed: active.row.number,
-        generations: BTreeMap::new(),
-        keep: 1,
-        pinned: BTreeSet::new(),
-        snapshots: BTreeSet::new(),
-        free: None,
-        trial_max: u64::MAX,
+        committed,
+        generations,
+        keep: context.config.keep_generations,
+        pinned: db.pinned()?,
+        snapshots,
+        free: free.map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize)),
+        trial_max: context.config.trial_max.bytes(),
+    })
+}
+
+fn kept(row: GenerationRow) -> KeptGeneration {
+    let objects = row.kept.into_iter();
+    KeptGeneration {
+        list: row.list,
+        kept: objects.map(|(path, (digest, _))| (path, digest)).collect(),
+        automatic: row.automatic,
     }
 }

@@ -15,7 +15,8 @@ use model::report::Chain;
 use model::transition::{Ended, Wanted};
 use model::{ChangeId, Generation, PackageId, PackageName, ProcessName};
 
-use super::change::{self, Back, failures};
+use super::back::Back;
+use super::change::{self, failures};
 use super::request::{Error, Message};
 use super::{Context, Engine, Start, lists, observe};
 use crate::sys::clock::Time;
@@ -37,17 +38,19 @@ pub(super) fn before_anything(context: &Context, db: &mut Db) -> Result<(), Erro
     packages::sweep(&context.objects, &known)?;
     for unfinished in db.unfinished()? {
         let committed = db.committed()? == unfinished.target;
-        if committed && unfinished.boot != context.boot {
-            let report = report(
-                &unfinished,
-                Outcome::Done,
-                "finished after the machine restarted",
-            );
-            db.end_change(&report)?;
-        } else if unfinished.boot != context.boot || !is_switched(&unfinished) {
+        let elsewhen = unfinished.boot != context.boot;
+        if committed && (elsewhen || unfinished.is_commit()) {
+            let why = if elsewhen {
+                "finished after the machine restarted"
+            } else {
+                "finished after a restart of installd"
+            };
+            db.end_change(&report(&unfinished, Outcome::Done, why))?;
+        } else if elsewhen || !is_switched(&unfinished) {
             undo(context, db, &unfinished)?;
         }
     }
+    forget_trials(context, db)?;
     let here = db.running()?.filter(|(_, boot)| *boot == context.boot);
     if here.is_none() {
         let committed = db.committed()?;
@@ -76,8 +79,13 @@ fn undo(context: &Context, db: &mut Db, unfinished: &Unfinished) -> Result<(), E
         };
         db.set_running(pointer, &context.boot)?;
     }
-    db.delete_generation(unfinished.target)?;
-    context.generations.remove(unfinished.target)?;
+    if unfinished.is_commit() {
+        context.generations.remove(unfinished.target)?;
+    } else if unfinished.request.to.is_none() {
+        db.delete_generation(unfinished.target)?;
+        context.generations.remove(unfinished.target)?;
+        context.trials().remove(unfinished.target)?;
+    }
     let why = if unfinished.boot == context.boot {
         "installd was stopped in the middle of it; nothing was touched"
     } else {
@@ -88,6 +96,43 @@ fn undo(context: &Context, db: &mut Db, unfinished: &Unfinished) -> Result<(), E
     db.end_change(&report)?;
     tracing::warn!(change = unfinished.id.0, "{why}");
     Ok(())
+}
+
+/// What a trial of another boot did to `/etc` is undone, the newest first; nothing else is left
+/// of it.
+fn forget_trials(context: &Context, db: &mut Db) -> Result<(), Error> {
+    let here = db.running()?.is_some_and(|(_, boot)| boot == context.boot);
+    if here {
+        return Ok(());
+    }
+    for number in db.trials()?.into_iter().rev() {
+        for change in db.changes_to(number)?.into_iter().rev() {
+            let changes = db.config_changes(change)?;
+            for note in context.with_config(|config| config.undo(&changes))? {
+                tracing::warn!("{note}");
+            }
+        }
+        db.delete_generation(number)?;
+        tracing::warn!("the trial {number} ended with the boot that it ran in");
+    }
+    for number in context.trials().all() {
+        context.trials().remove(number)?;
+    }
+    Ok(())
+}
+
+/// What the last change left half done, if it did: a way back that failed.
+pub(super) fn left_half(db: &Db) -> Result<Option<String>, Error> {
+    let newest = HistoryFilter {
+        limit: 1,
+        ..HistoryFilter::default()
+    };
+    let last = db.history(&newest)?.pop().and_then(|entry| entry.report);
+    let last = last.filter(|report| report.failure == Some(Failure::RollbackFailed));
+    Ok(last.map(|report| {
+        let detail = report.detail.unwrap_or_default();
+        format!("change {} was not taken back wholly: {detail}", report.change)
+    }))
 }
 
 fn report(unfinished: &Unfinished, outcome: Outcome, detail: &str) -> ChangeReport {
@@ -187,7 +232,7 @@ impl Boot {
         for unfinished in self.db.unfinished()? {
             findings.extend(self.finish(&unfinished).await?);
         }
-        self.end_aborted().await;
+        self.end_last().await;
         let running = self
             .db
             .running()?
@@ -198,7 +243,7 @@ impl Boot {
         let wanted = self.processes_of(running)?;
         self.setup(running).await?;
         let statuses = self.sysmgr.processes().await?;
-        let tree = lists::tree(&self.context.generations, running);
+        let tree = self.context.tree(running);
         let next = lists::whole_set(tree, &wanted, &statuses);
         if lists::is_empty(&next) {
             return Ok(findings);
@@ -247,6 +292,7 @@ impl Boot {
             }
             Some(why) => self.take_back(unfinished, &mut report, why).await?,
         }
+        report.trial = unfinished.request.trial && report.generation == unfinished.target;
         self.db.end_change(&report)?;
         let completed = report.generation == unfinished.target;
         let detail = report.detail.clone().unwrap_or_default();
@@ -300,11 +346,10 @@ impl Boot {
     }
 
     fn commit(&mut self, unfinished: &Unfinished) -> Result<(), Error> {
-        let (old, new) = (
-            self.db.generation(unfinished.origin)?.list,
-            self.db.generation(unfinished.target)?.list,
-        );
-        if self.db.committed()? != unfinished.target {
+        let committed = self.db.committed()?;
+        if committed != unfinished.target && !unfinished.request.trial {
+            let old = self.db.generation(committed)?.list;
+            let new = self.db.generation(unfinished.target)?.list;
             let previous = replaced(&self.db.previous()?, &old, &new);
             self.db.commit(unfinished.target, &previous)?;
         }
@@ -318,7 +363,7 @@ impl Boot {
         why: String,
     ) -> Result<(), Error> {
         let old = self.processes_of(unfinished.origin)?;
-        let tree = lists::tree(&self.context.generations, unfinished.target);
+        let tree = self.context.tree(unfinished.target);
         let none = model::transition::Transition {
             change: unfinished.id,
             tree,
@@ -334,6 +379,7 @@ impl Boot {
             id: unfinished.id,
             origin: unfinished.origin,
             target: unfinished.target,
+            made: unfinished.request.to.is_none(),
             old: &old,
             forward: unfinished.transition.as_ref().unwrap_or(&none),
         };
@@ -355,8 +401,8 @@ impl Boot {
         Ok(())
     }
 
-    /// Whoever was told of a change that was undone at the start hears that it does not happen.
-    async fn end_aborted(&mut self) {
+    /// Whoever was told of a change that ended without its daemon hears how.
+    async fn end_last(&mut self) {
         let newest = HistoryFilter {
             limit: 1,
             ..HistoryFilter::default()
@@ -367,16 +413,16 @@ impl Boot {
         let Some(last) = history.first().and_then(|entry| entry.report.as_ref()) else {
             return;
         };
-        if last.outcome == Outcome::Failed && last.failure == Some(Failure::Unchanged) {
-            let detail = last.detail.clone().unwrap_or_default();
-            let ended = Ended {
-                change: last.change,
-                completed: false,
-                detail,
-            };
-            if let Err(error) = self.sysmgr.end(&ended).await {
-                tracing::warn!(error = %Chain(&error), "the end was not heard");
-            }
+        // Its report may have been written by a daemon that was killed before it told anybody. Those who
+        // have heard of this end hear of it twice.
+        let completed = last.outcome == Outcome::Done || last.failure == Some(Failure::Kept);
+        let ended = Ended {
+            change: last.change,
+            completed,
+            detail: last.detail.clone().unwrap_or_default(),
+        };
+        if let Err(error) = self.sysmgr.end(&ended).await {
+            tracing::warn!(error = %Chain(&error), "the end was not heard");
         }
     }
 }

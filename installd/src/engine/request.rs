@@ -2,11 +2,8 @@
 
 use std::fs::File;
 
-use model::{ChangeId, PackageId};
-use model::change::{
-    AddedPackage, ChangeRecord, ChangeReport, HistoryEntry, HistoryFilter, PackageRef, PlanReport,
-    Request, StatusReport, StoredPackage, WhyReport,
-};
+use model::{ChangeId, Generation, PackageId};
+use model::change::{AddedPackage, ChangeRecord, ChangeReport, HistoryEntry, HistoryFilter, PackageRef, PlanReport, Request, StatusReport, StoredPackage, Thoroughness, VerifyReport, WhyReport};
 use tokio::sync::oneshot;
 
 use super::recover::Booted;
@@ -43,6 +40,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 pub(super) enum Message {
     Add {
         envelope: File,
+        /// Who gave their word for packages that no trusted key has signed.
+        allowed_by: Option<String>,
         reply: Reply<Vec<AddedPackage>>,
     },
     Remove {
@@ -61,6 +60,19 @@ pub(super) enum Message {
         by: String,
         reply: Reply<ChangeReport>,
     },
+    Commit {
+        by: String,
+        reply: Reply<ChangeReport>,
+    },
+    Pin {
+        generation: Generation,
+        pinned: bool,
+        reply: Reply<bool>,
+    },
+    Forget {
+        generations: Vec<Generation>,
+        reply: Reply<Vec<Generation>>,
+    },
     Status {
         reply: Reply<StatusReport>,
     },
@@ -75,6 +87,16 @@ pub(super) enum Message {
     Change {
         change: ChangeId,
         reply: Reply<ChangeRecord>,
+    },
+    Verify {
+        thoroughness: Thoroughness,
+        reply: Reply<VerifyReport>,
+    },
+    /// A look at what runs has ended.
+    Verified {
+        generation: Generation,
+        report: Result<VerifyReport, Error>,
+        reply: Reply<VerifyReport>,
     },
     /// An `add` has ended.
     Added {

@@ -6,10 +6,12 @@ use model::change::{ChangeRecord, GenerationStatus, StatusReport, StoreStatus, S
 use super::Engine;
 use super::observe::is_alive;
 use super::request::Error;
+use crate::sys::trust;
 
 impl Engine {
     pub(super) fn list(&self) -> Result<Vec<StoredPackage>, Error> {
         let rows = self.db.packages()?;
+        let keyring = self.keyring();
         let mut list: Vec<StoredPackage> = rows
             .into_iter()
             .map(|row| StoredPackage {
@@ -19,6 +21,11 @@ impl Engine {
                 size: row.size,
                 summary: row.summary,
                 added: row.added.rfc3339(),
+                revoked: row
+                    .admitted
+                    .as_ref()
+                    .and_then(|admitted| trust::revoked(&keyring, admitted)),
+                admitted: row.admitted,
             })
             .collect();
         list.sort_by(|one, two| one.id.cmp(&two.id));
@@ -38,6 +45,7 @@ impl Engine {
         let sysmgrd = processes.is_ok();
         let processes = processes.unwrap_or_default();
         let mut generations = Vec::new();
+        let pinned = self.db.pinned()?;
         for (generation, created) in self.db.generations()?.into_iter().rev() {
             let row = self.db.generation(generation)?;
             let living = processes
@@ -52,15 +60,16 @@ impl Engine {
                     .map(model::PackageId::name_version)
                     .collect(),
                 processes: living.map(|one| one.name.clone()).collect(),
-                pinned: false,
-                trial: false,
+                pinned: pinned.contains(&generation),
+                trial: row.trial,
             });
         }
         let (objects, bytes) = self.context.objects.size()?;
         Ok(StatusReport {
             generation: self.running,
             committed: self.db.committed()?,
-            trial: false,
+            trial: self.active.row.trial,
+            way_back: self.way_back()?,
             active: self.view.borrow().active.clone(),
             change: self.change.clone(),
             discrepancies: self.discrepancies(),

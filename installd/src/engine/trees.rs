@@ -3,16 +3,19 @@
 use model::manifest::Node;
 use model::report::Chain;
 use model::transition::Tree;
-use model::{Generation, PackagePath};
+use model::{ChangeId, Generation, PackagePath};
 use resolve::Characteristics;
 use resolve::deps::Shelf;
 
 use super::Context;
+use super::lists::Copies;
 use super::request::Error;
+use crate::plan::StateStep;
 use crate::sys::db::{Db, GenerationRow};
 use crate::sys::generation::{self, Entry};
 use crate::sys::layer::Layer;
 use crate::sys::setup::accounts::Accounts;
+use crate::sys::snapshots::{Kept, Snapshots};
 use crate::sys::trial::{Parts, Trials};
 use crate::sys::{self, Doing};
 
@@ -40,6 +43,22 @@ impl Context {
     /// Device and inode of the file at `path` in a generation, as maps show them.
     pub(super) fn inode(tree: &Tree, path: &PackagePath) -> Option<(u64, u64)> {
         generation::inode(&tree.root, path)
+    }
+
+    pub(super) fn snapshots(&self) -> Snapshots {
+        Snapshots::new(self.config.state_dir.join("snapshots"))
+    }
+
+    /// Where the copy is that this step makes, and the one that it puts back.
+    pub(super) fn copies(&self, kept: &Kept, change: ChangeId, step: &StateStep) -> Copies {
+        let put_back = step.restore.then(|| (step.process.clone(), step.to));
+        Copies {
+            made: (step.snapshot)
+                .then(|| self.snapshots().path(&step.process, step.from, change)),
+            put_back: put_back
+                .and_then(|version| kept.get(&version))
+                .map(|copy| copy.path.clone()),
+        }
     }
 
     pub(super) fn characteristics(&self) -> Characteristics {

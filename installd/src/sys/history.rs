@@ -286,7 +286,7 @@ mod tests {
     fn the_record_of_a_change_has_its_plan_votes_and_steps() {
         let (_dir, db) = past();
         let vetoed = db.record(ChangeId(2)).unwrap().unwrap();
-        assert_eq!(vetoed.plan.set.after, ["a=2", "b=1"]);
+        assert_eq!(*vetoed.plan.set.after, ["a=2", "b=1"]);
         assert_eq!(vetoed.votes.unwrap().vetoes[0].reason, "no");
         let back = db.record(ChangeId(3)).unwrap().unwrap();
         let steps: Vec<_> = back

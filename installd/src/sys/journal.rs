@@ -79,6 +79,11 @@ impl Unfinished {
         self.steps.iter().any(|(step, _)| *step == Step::Switch)
     }
 
+    /// Whether it keeps the trial that runs, and moves nothing.
+    pub fn is_commit(&self) -> bool {
+        self.origin == self.target
+    }
+
     /// Every change of a file below `/etc` that may have been made, oldest first.
     pub fn config_changes(&self) -> Vec<ConfigChange> {
         let changes = self.steps.iter().filter_map(|(step, _)| match step {
@@ -145,12 +150,14 @@ impl Db {
             )
         };
         match step {
-            Step::Config { .. } | Step::Switch | Step::Persist => {
-                self.durably("write the journal", record)
-            }
-            Step::Stage | Step::Prepare | Step::Transition | Step::RollBack => {
-                self.together("write the journal", record)
-            }
+            Step::Config { .. } => self.durably("write the journal", record),
+            // After the power went, what is not committed is undone whatever these say.
+            Step::Stage
+            | Step::Prepare
+            | Step::Switch
+            | Step::Transition
+            | Step::RollBack
+            | Step::Persist => self.together("write the journal", record),
         }
     }
 
@@ -241,6 +248,40 @@ impl Db {
             steps.push((document(&step)?, done));
         }
         Ok(steps)
+    }
+
+    /// The changes that made this generation run, or were to, oldest first.
+    pub fn changes_to(&self, generation: Generation) -> Result<Vec<ChangeId>, Error> {
+        let doing = "tell which changes led to a generation";
+        let sql = "SELECT id FROM changes WHERE target = ?1 ORDER BY id";
+        let mut statement = self.connection.prepare(sql).map_err(failed(doing))?;
+        let rows = statement
+            .query_map([int(generation.0)], |row| Ok(ChangeId(uint(row.get(0)?))))
+            .map_err(failed(doing))?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed(doing))
+    }
+
+    /// What a change did below `/etc`, oldest first.
+    pub fn config_changes(&self, change: ChangeId) -> Result<Vec<ConfigChange>, Error> {
+        let mut all = Vec::new();
+        for (step, _) in self.steps(change)? {
+            if let Step::Config { changes } = step {
+                all.extend(changes);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The generation that ran before this one came to run, by the newest change that led here.
+    pub fn came_from(&self, generation: Generation) -> Result<Option<Generation>, Error> {
+        let sql = "SELECT origin FROM changes WHERE target = ?1 AND origin != ?1 \
+                   AND json_extract(report, '$.generation') = ?1 ORDER BY id DESC LIMIT 1";
+        let found = self
+            .connection
+            .query_row(sql, [int(generation.0)], |row| row.get(0))
+            .optional();
+        let found: Option<i64> = found.map_err(failed("tell what ran before"))?;
+        Ok(found.map(|number| Generation(uint(number))).filter(|one| one.0 != 0))
     }
 
     /// Objects that hold what stood below `/etc` before changes to `oldest` and later generations.

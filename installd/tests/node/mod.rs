@@ -158,6 +158,17 @@ impl Drop for Node {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+        if self.dir.is_some() {
+            unmount_trials(&self.config);
+        }
+    }
+}
+
+/// What is in memory goes, as with the machine's power.
+pub fn unmount_trials(config: &Config) {
+    let trials = installd::sys::trial::Trials::new(&config.run_dir);
+    for trial in trials.all() {
+        trials.remove(trial).unwrap();
     }
 }
 
@@ -180,6 +191,9 @@ pub fn config(dir: &Path) -> Config {
         ..Config::default()
     };
     config.timeouts.sysmgrd = "2s".parse().unwrap();
+    config.timeouts.settling = "0".parse().unwrap();
+    config.trust.unsigned = installd::config::Unsigned::Accept;
+    config.trust.directory = dir.join("trust.d");
     fs_err::create_dir_all(&config.run_dir).unwrap();
     config
 }
@@ -300,8 +314,12 @@ pub struct Script {
     pub not_ready: Vec<Veto>,
     /// Processes that fail in the generation given.
     pub failing: Vec<(ProcessName, Generation)>,
+    /// When whoever is asked was asked.
+    pub asked_at: Option<i64>,
     /// The next transition says that it has begun, and ends only when it is let.
     pub hold: bool,
+    /// What is said of the files that processes have mapped.
+    pub mapped: Vec<serde_json::Value>,
     pub asks: Vec<Ask>,
     pub prepares: Vec<Prepare>,
     pub transitions: Vec<Transition>,
@@ -442,8 +460,17 @@ impl Served {
 
     fn ask(&self, document: &str) -> Result<String, Error> {
         let mut script = self.script.lock().unwrap();
-        script.asks.push(model::bus::decode(document)?);
+        let ask: Ask = model::bus::decode(document)?;
+        let asked = script.asked_at.into_iter().flat_map(|at_ms| {
+            let what = model::change::What::Asked;
+            let moment = model::change::Moment { what, at_ms };
+            let names = ask.asked.iter().map(move |one| (one.process.clone(), moment));
+            names.collect::<Vec<_>>()
+        });
+        let moments = asked.collect();
+        script.asks.push(ask);
         answer(&Votes {
+            moments,
             vetoes: script.vetoes.clone(),
             ..Votes::default()
         })
@@ -480,7 +507,8 @@ impl Served {
     }
 
     fn mapped(&self) -> Result<String, Error> {
-        Ok("[]".to_owned())
+        let script = self.script.lock().unwrap();
+        answer(&script.mapped)
     }
 }
 

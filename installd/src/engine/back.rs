@@ -1,0 +1,81 @@
+//! The way back from a change that has switched.
+
+use std::collections::BTreeMap;
+
+use model::report::Chain;
+use model::transition::{Transition, Wanted};
+use model::{ChangeId, Generation, ProcessName};
+
+use super::change::{blocking, failures, send};
+use super::request::Error;
+use super::{Context, lists};
+use crate::sys;
+use crate::sys::db::Db;
+use crate::sys::journal::Step;
+use crate::sys::sysmgr::Sysmgr;
+
+/// The way back from a change that has switched.
+pub(super) struct Back<'a> {
+    pub(super) id: ChangeId,
+    pub(super) origin: Generation,
+    pub(super) target: Generation,
+    /// Whether the change has made `target`, which then goes with it.
+    pub(super) made: bool,
+    pub(super) old: &'a BTreeMap<ProcessName, Wanted>,
+    pub(super) forward: &'a Transition,
+}
+
+impl Back<'_> {
+    /// The pointer and `/etc` first, then the processes. Answers what had to be left.
+    pub(super) async fn run(
+        &self,
+        context: &Context,
+        db: &mut Db,
+        sysmgr: &mut Sysmgr,
+    ) -> Result<Vec<String>, String> {
+        let explain = |error: sys::Error| Chain(&error).to_string();
+        // A journal that cannot be written must not keep the old set from running again.
+        let step = db.intend(self.id, &Step::RollBack);
+        if let Err(error) = &step {
+            tracing::error!(error = %Chain(error), "the way back is not in the journal");
+        }
+        let notes = self
+            .files(context, db)
+            .await
+            .map_err(|error| Chain(&error).to_string())?;
+        let statuses = sysmgr
+            .processes()
+            .await
+            .map_err(|error| Chain(&error).to_string())?;
+        let tree = context.tree(self.origin);
+        let mut back = lists::backward(self.forward, tree, self.old, &statuses);
+        back.state = lists::state_back(self.forward, &back);
+        if !lists::is_empty(&back) {
+            let done = send(sysmgr, &back)
+                .await
+                .map_err(|error| Chain(&error).to_string())?;
+            if let Some(why) = failures(&done) {
+                return Err(why);
+            }
+        }
+        if self.made {
+            db.delete_generation(self.target).map_err(explain)?;
+            context.trials().remove(self.target).map_err(explain)?;
+        }
+        if let Ok(step) = step {
+            db.step_done(self.id, step).map_err(explain)?;
+        }
+        Ok(notes)
+    }
+
+    async fn files(&self, context: &Context, db: &mut Db) -> Result<Vec<String>, Error> {
+        let unfinished = db.unfinished()?.into_iter().find(|one| one.id == self.id);
+        let changes = unfinished
+            .map(|one| one.config_changes())
+            .unwrap_or_default();
+        let own = context.clone();
+        let notes = blocking(move || own.with_config(|config| config.undo(&changes))).await?;
+        db.set_running(self.origin, &context.boot)?;
+        Ok(notes)
+    }
+}

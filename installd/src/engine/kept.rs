@@ -1,0 +1,239 @@
+//! Generations that are kept: pins, rollback points that are given up, and trials that stay.
+
+use std::collections::BTreeSet;
+
+use model::change::{
+    ChangeReport, Failure, Outcome, PlanReport, Request, RunningChange, SetChange,
+};
+use model::report::Chain;
+use model::{Generation, PackageId, PackageName};
+
+use super::change::blocking;
+use super::observe::is_alive;
+use super::phases::Phases;
+use super::request::{Error, Message, Reply};
+use super::{Context, Engine, answer, recover};
+use crate::sys::clock::Time;
+use crate::sys::db::Db;
+use crate::sys::generation::Entry;
+use crate::sys::journal::{Beginning, Step};
+
+/// What each version replaced, by name.
+type Previous = std::collections::BTreeMap<PackageName, Vec<PackageId>>;
+
+impl Engine {
+    /// Keeps a generation until it is unpinned, or no longer; answers whether that was news.
+    pub(super) fn pin(&mut self, number: Generation, pinned: bool) -> Result<bool, Error> {
+        if self.kept_row(number)? {
+            let why = format!("generation {number} is a trial: commit it first");
+            return Err(Error::Invalid(why));
+        }
+        Ok(self.db.pin(number, pinned)?)
+    }
+
+    /// Whether a generation that must be known is a trial.
+    fn kept_row(&self, number: Generation) -> Result<bool, Error> {
+        let all = self.db.generations()?;
+        if all.iter().any(|(known, _)| *known == number) {
+            return Ok(self.db.generation(number)?.trial);
+        }
+        let known: Vec<String> = all.iter().map(|(number, _)| number.to_string()).collect();
+        Err(Error::Invalid(format!(
+            "generation {number} is not kept: there are {}",
+            known.join(", ")
+        )))
+    }
+
+    /// Gives generations up that could be gone back to. All of them, or none.
+    pub(super) async fn forget(
+        &mut self,
+        numbers: &[Generation],
+    ) -> Result<Vec<Generation>, Error> {
+        self.refuse_busy()?;
+        let statuses = self.sysmgr.processes().await?;
+        for number in numbers {
+            let trial = self.kept_row(*number)?;
+            let lives = |one: &&_| is_alive(one) && one.generation == *number;
+            let why = if *number == self.running || trial {
+                "runs".to_owned()
+            } else if *number == self.db.committed()? {
+                "is what the next boot runs".to_owned()
+            } else if self.db.pinned()?.contains(number) {
+                format!("is pinned: pkgtool unpin {number} first")
+            } else if let Some(one) = statuses.iter().find(lives) {
+                format!("is where {} lives: restart it first", one.name)
+            } else {
+                continue;
+            };
+            return Err(Error::Invalid(format!("generation {number} {why}")));
+        }
+        for number in numbers {
+            self.db.delete_generation(*number)?;
+        }
+        self.collect().await?;
+        Ok(numbers.to_vec())
+    }
+
+    pub(super) fn refuse_busy(&self) -> Result<(), Error> {
+        match &self.change {
+            None => Ok(()),
+            Some(change) => Err(Error::Busy(format!(
+                "change {} holds the node: asked for by {}, since {}",
+                change.change, change.by, change.since
+            ))),
+        }
+    }
+
+    /// Where `rollback` without a number goes: out of a trial, or to what the last change that was
+    /// done came from.
+    pub(super) fn way_back(&self) -> Result<Option<Generation>, Error> {
+        let committed = self.db.committed()?;
+        if self.active.row.trial {
+            return Ok((committed != Generation(0)).then_some(committed));
+        }
+        let Some(origin) = self.db.came_from(self.running)? else {
+            return Ok(None);
+        };
+        let kept = self.db.generations()?;
+        let known = kept.iter().any(|(number, _)| *number == origin);
+        Ok(known.then_some(origin))
+    }
+
+    /// A trial is easily forgotten.
+    pub(super) fn nag(&self) {
+        if self.active.row.trial {
+            tracing::warn!(
+                "generation {} runs as a trial and is gone after a reboot: pkgtool commit keeps \
+                 it, pkgtool rollback ends it",
+                self.running
+            );
+        }
+    }
+
+    /// Makes the trial that runs what the next boot runs. Nothing that runs is disturbed.
+    pub(super) fn commit(&mut self, by: String, reply: Reply<ChangeReport>) {
+        match self.begin_commit(by) {
+            Err(error) => answer(reply, Err(error)),
+            Ok(Err(report)) => answer(reply, Ok(report)),
+            Ok(Ok(commit)) => {
+                let mailbox = self.context.mailbox.clone();
+                tokio::spawn(async move {
+                    let report = commit.run().await;
+                    if let Some(mailbox) = mailbox.upgrade() {
+                        drop(mailbox.send(Message::Ended { report, reply }).await);
+                    }
+                });
+            }
+        }
+    }
+
+    fn begin_commit(&mut self, by: String) -> Result<Result<Commit, ChangeReport>, Error> {
+        self.refuse_busy()?;
+        self.write_the_unwritten()?;
+        let number = self.running;
+        let request = Request {
+            to: Some(number),
+            ..Request::default()
+        };
+        let active = self.view.borrow().active.clone();
+        let plan = PlanReport {
+            set: SetChange {
+                before: active.clone().into(),
+                after: active.into(),
+            },
+            ..PlanReport::default()
+        };
+        let id = self.db.begin_change(&Beginning {
+            requester: &by,
+            boot: &self.context.boot,
+            origin: number,
+            target: number,
+            request: &request,
+            plan: &plan,
+        })?;
+        let mut report = ChangeReport::new(id, Outcome::Done, number);
+        if !self.active.row.trial {
+            report.detail = Some(format!("generation {number} is committed already"));
+            self.db.end_change(&report)?;
+            return Ok(Err(report));
+        }
+        report.detail = Some(format!("generation {number} is what the next boot runs"));
+        let committed = self.db.generation(self.db.committed()?)?;
+        let list = &self.active.row.list;
+        let commit = Commit {
+            previous: recover::replaced(&self.db.previous()?, &committed.list, list),
+            entries: self.context.entries(&self.active.row, &self.shelf)?,
+            db: Db::open(&self.context.database())?,
+            context: self.context.clone(),
+            report,
+        };
+        self.change = Some(RunningChange {
+            change: id,
+            by,
+            since: Time::now().rfc3339(),
+            phase: "stage".to_owned(),
+        });
+        Ok(Ok(commit))
+    }
+
+    /// Forgets trials that do not run any more, and takes their trees out of memory where nobody
+    /// lives in them.
+    pub(super) fn end_trials(&mut self, inhabited: &BTreeSet<Generation>) -> Result<(), Error> {
+        if !self.active.row.trial {
+            for number in self.db.trials()? {
+                self.db.delete_generation(number)?;
+            }
+        }
+        let trials = self.context.trials();
+        let known = self.db.trials()?;
+        for number in trials.all() {
+            let needed = number == self.running || inhabited.contains(&number);
+            if !needed && !known.contains(&number) {
+                trials.remove(number)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A trial on its way to the disk.
+struct Commit {
+    context: Context,
+    db: Db,
+    entries: Vec<Entry>,
+    previous: Previous,
+    report: ChangeReport,
+}
+
+impl Commit {
+    async fn run(mut self) -> Result<ChangeReport, Error> {
+        let mut phases = Phases::default();
+        if let Err(error) = self.take(&mut phases).await {
+            let why = Chain(&error).to_string();
+            tracing::error!(change = self.report.change.0, "{why}");
+            self.report.outcome = Outcome::Failed;
+            self.report.failure = Some(Failure::Unchanged);
+            self.report.detail = Some(format!("it runs as a trial still: {why}"));
+            self.report.trial = true;
+            drop(self.context.generations.remove(self.report.generation));
+        }
+        self.report.phases = phases.take();
+        self.db.end_change(&self.report)?;
+        Ok(self.report)
+    }
+
+    async fn take(&mut self, phases: &mut Phases) -> Result<(), Error> {
+        let (id, number) = (self.report.change, self.report.generation);
+        phases.begin("stage");
+        self.context
+            .progress("stage", "building the generation on the disk", None);
+        let step = self.db.intend(id, &Step::Stage)?;
+        let (context, entries) = (self.context.clone(), std::mem::take(&mut self.entries));
+        blocking(move || context.build(number, &entries)).await?;
+        self.db.step_done(id, step)?;
+        phases.begin("persist");
+        let step = self.db.intend(id, &Step::Persist)?;
+        self.db.commit(number, &self.previous)?;
+        Ok(self.db.step_done(id, step)?)
+    }
+}

@@ -1,0 +1,250 @@
+//! What comes from the switch on: the pointer and `/etc`, the processes, the look at what is
+//! mapped, and what the next boot runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::ProcessName;
+use model::change::{ChangeReport, Failure, Outcome, Verdict};
+use model::report::Chain;
+use model::transition::{Announcement, Transition, TransitionReport, Wanted};
+
+use super::back::Back;
+use super::change::{Becomes, Changeover, Stop, blocking, failures, send};
+use super::lists::{self, Standing};
+use super::request::Error;
+use crate::config::Config;
+use crate::sys::config_files::Differs;
+use crate::sys::journal::Step;
+use crate::sys::setup;
+
+impl Changeover {
+    /// From the switch on: to the end, or back.
+    pub(super) async fn after_switch(
+        &mut self,
+        report: &mut ChangeReport,
+        standing: &Standing,
+        announcement: &Announcement,
+    ) {
+        let tree = self.context.tree(self.target);
+        let mut next = lists::forward(self.id, tree, &self.plan, standing);
+        next.settling_ms = self.settling();
+        next.state = match self.context.snapshots().kept() {
+            Ok(kept) => lists::state(&self.plan, &self.before, &next.tree, |step| {
+                self.context.copies(&kept, self.id, step)
+            }),
+            Err(error) => {
+                let why = Chain(&error).to_string();
+                return self.abort(report, Stop::Failed(why));
+            }
+        };
+        self.phases.begin("switch");
+        let went = match self.switch(report, &next).await {
+            Ok(()) => {
+                self.phases.begin("process");
+                self.transition(&next).await
+            }
+            Err(error) => Err(Chain(&error).to_string()),
+        };
+        let why = match went {
+            Ok(done) => {
+                let why = failures(&done);
+                report.processes = done.processes;
+                why
+            }
+            Err(why) => Some(why),
+        };
+        match why {
+            None => self.complete(report, announcement).await,
+            Some(why) if self.stays() => {
+                self.complete(report, announcement).await;
+                report.outcome = Outcome::Failed;
+                report.failure = Some(Failure::Kept);
+                report.detail = Some(why);
+            }
+            Some(why) => {
+                self.phases.begin("roll-back");
+                self.roll_back(report, &next, why).await;
+            }
+        }
+    }
+
+    /// Milliseconds for which what was started must stay up.
+    fn settling(&self) -> u64 {
+        let own = Config::millis(self.context.config.timeouts.settling);
+        self.request.settling_ms.unwrap_or(own)
+    }
+
+    /// Whether the new set stays though something of it did not come up: asked for, or because
+    /// state was rewritten that the old programs cannot read.
+    fn stays(&self) -> bool {
+        self.request.keep_on_failure || !self.plan.report.one_way.is_empty()
+    }
+
+    /// The journal, `/etc`, and the pointer.
+    async fn switch(&mut self, report: &mut ChangeReport, next: &Transition) -> Result<(), Error> {
+        self.context.progress(
+            "switch",
+            format!("switching to generation {}", self.target),
+            None,
+        );
+        self.db.note_transition(self.id, next)?;
+        let switch = self.db.intend(self.id, &Step::Switch)?;
+        let differs = self.config_differs();
+        if !differs.is_empty() {
+            let context = self.context.clone();
+            let (changes, notes) =
+                blocking(move || context.with_config(|config| config.plan(&differs))).await?;
+            report.discrepancies.extend(notes);
+            // What stood there before is on the disk before anything is written over it.
+            if !changes.is_empty() {
+                self.context.objects.sync()?;
+            }
+            let step = self.db.intend(
+                self.id,
+                &Step::Config {
+                    changes: changes.clone(),
+                },
+            )?;
+            let context = self.context.clone();
+            blocking(move || context.with_config(|config| config.apply(&changes))).await?;
+            self.db.step_done(self.id, step)?;
+        }
+        let (context, setups) = (self.context.clone(), self.setups());
+        let made = blocking(move || {
+            setup::directories(&context.machine, &setups.iter().collect::<Vec<_>>())
+        });
+        for made in made.await? {
+            tracing::info!("made {made}");
+        }
+        self.db.set_running(self.target, &self.context.boot)?;
+        self.db.step_done(self.id, switch)?;
+        Ok(())
+    }
+
+    fn config_differs(&self) -> Vec<Differs> {
+        let below_etc = self.plan.changes.iter().filter(|one| one.path.is_config());
+        let differs = below_etc.map(|one| Differs {
+            path: one.path.clone(),
+            old: one.old.as_ref().map(|selected| selected.entry.clone()),
+            new: one.new.as_ref().map(|selected| selected.entry.clone()),
+        });
+        differs.collect()
+    }
+
+    /// Has sysmgrd move the processes; what it did not finish before it went away is sent again.
+    async fn transition(&mut self, next: &Transition) -> Result<TransitionReport, String> {
+        let explain = |error: &dyn std::error::Error| format!("{error}");
+        let step = self
+            .db
+            .intend(self.id, &Step::Transition)
+            .map_err(|e| explain(&e))?;
+        let report = send(&mut self.sysmgr, next)
+            .await
+            .map_err(|error| Chain(&error).to_string())?;
+        self.db.step_done(self.id, step).map_err(|e| explain(&e))?;
+        Ok(report)
+    }
+
+    /// Verifies and commits.
+    async fn complete(&mut self, report: &mut ChangeReport, announcement: &Announcement) {
+        self.phases.begin("verify");
+        self.context
+            .progress("verify", "looking at what is mapped", None);
+        report.discrepancies.extend(self.verify(announcement).await);
+        report.generation = self.target;
+        if self.is_trial() {
+            return;
+        }
+        self.phases.begin("persist");
+        self.context
+            .progress("persist", "making it what the next boot runs", None);
+        let persisted = self.db.intend(self.id, &Step::Persist).and_then(|step| {
+            self.db.commit(self.target, &self.previous)?;
+            self.db.step_done(self.id, step)
+        });
+        if let Err(error) = persisted {
+            let error = Chain(&error).to_string();
+            report.outcome = Outcome::Failed;
+            report.failure = Some(Failure::Kept);
+            report.detail = Some(format!(
+                "it runs, but the next boot runs the old set: {error}"
+            ));
+        }
+    }
+
+    /// Processes that still map what was replaced, though they were to let go of it.
+    async fn verify(&mut self, announcement: &Announcement) -> Vec<String> {
+        let stale = lists::stale(announcement);
+        let reached: BTreeSet<&ProcessName> = (self.plan.processes.iter())
+            .filter(|one| {
+                matches!(
+                    one.verdict,
+                    Verdict::Start | Verdict::Restart | Verdict::Notify
+                )
+            })
+            .map(|one| &one.name)
+            .collect();
+        if reached.is_empty() {
+            return Vec::new();
+        }
+        let mapped = match self.sysmgr.mapped().await {
+            Ok(mapped) => mapped,
+            Err(error) => return vec![format!("what is mapped was not seen: {}", Chain(&error))],
+        };
+        let mut found = BTreeSet::new();
+        for one in mapped.iter().filter(|one| reached.contains(&one.process)) {
+            for file in &one.files {
+                if let Some(path) = stale.get(&(file.dev, file.inode)) {
+                    let (process, pid) = (&one.process, one.pid);
+                    found.insert(format!("{process} (pid {pid}) still maps the old {path}"));
+                }
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    /// Takes everything back by itself, and says why.
+    async fn roll_back(&mut self, report: &mut ChangeReport, forward: &Transition, why: String) {
+        tracing::warn!(change = self.id.0, "rolling back: {why}");
+        self.context
+            .progress("process", format!("rolling back: {why}"), None);
+        let old: BTreeMap<ProcessName, Wanted> = (self.plan.processes.iter())
+            .filter_map(|one| {
+                let (package, spec) = one.old.as_ref()?;
+                let wanted = Wanted {
+                    spec: (**spec).clone(),
+                    package: package.clone(),
+                };
+                Some((one.name.clone(), wanted))
+            })
+            .collect();
+        let back = Back {
+            id: self.id,
+            origin: self.origin,
+            target: self.target,
+            made: !matches!(self.becomes, Becomes::Kept),
+            old: &old,
+            forward,
+        };
+        match back
+            .run(&self.context, &mut self.db, &mut self.sysmgr)
+            .await
+        {
+            Ok(notes) => {
+                report.outcome = Outcome::RolledBack;
+                report.detail = Some(why);
+                report.discrepancies.extend(notes);
+            }
+            Err(error) => {
+                report.outcome = Outcome::Failed;
+                report.failure = Some(Failure::RollbackFailed);
+                let detail = format!("{why}; and the way back failed: {error}");
+                tracing::error!(change = self.id.0, "{detail}");
+                report
+                    .discrepancies
+                    .push(format!("change {} was not taken back wholly: {error}", self.id));
+                report.detail = Some(detail);
+            }
+        }
+    }
+}
