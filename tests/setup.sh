@@ -37,6 +37,11 @@ for purpose in "${@:-build}"; do
 		need busybox busybox-static
 		need perl perl
 		need signify-openbsd signify-openbsd
+		need needrestart needrestart
+		need checkrestart debian-goodies
+		need lsof lsof
+		need python3 python3
+		need nsenter util-linux
 		need_file /usr/include/sqlite3.h libsqlite3-dev
 		;;
 	demo)

@@ -12,6 +12,7 @@
 pub mod args;
 pub mod build;
 pub mod commands;
+pub mod drift;
 pub mod node;
 pub mod outcome;
 pub mod render;

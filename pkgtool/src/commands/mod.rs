@@ -7,6 +7,7 @@ pub mod build;
 pub mod change;
 pub mod completions;
 pub mod deactivate;
+pub mod drift;
 pub mod exec;
 pub mod history;
 pub mod import_deb;
@@ -67,6 +68,8 @@ pub enum Command {
     Exec(exec::ExecArgs),
     /// Show changes of the past
     History(history::HistoryArgs),
+    /// Show processes of this machine that run something else than what is on the disk now
+    Drift(drift::DriftArgs),
     /// Run a command, or a shell, on a private node in a directory
     Sandbox(sandbox::SandboxArgs),
     /// The inner init of a sandbox
@@ -101,6 +104,7 @@ pub fn run(cli: &Cli, show: &mut Show) -> Result<Outcome, CommandError> {
         Command::Restart(args) => restart::run(args, &node, show),
         Command::Exec(args) => exec::run(args, &node, show),
         Command::History(args) => history::run(args, &node, show),
+        Command::Drift(args) => drift::run(args, show),
         Command::Sandbox(args) => sandbox::run(args, show),
         Command::SandboxInit(args) => sandbox_init::run(args, show),
         Command::Completions(args) => completions::run(args, show),

@@ -13,7 +13,8 @@ pub fn history(entries: &[HistoryEntry], look: Look) -> String {
     entries.iter().map(|entry| one(entry, look)).collect()
 }
 
-fn one(entry: &HistoryEntry, look: Look) -> String {
+/// One change: a line, and one for each thing worth knowing of it.
+pub fn one(entry: &HistoryEntry, look: Look) -> String {
     let end = match &entry.report {
         None => look.notable("running"),
         Some(report) if report.outcome == model::change::Outcome::Done => look.good(report.outcome),

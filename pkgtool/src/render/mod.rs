@@ -1,9 +1,12 @@
 //! Documents as text for people: pure, from a document and a [`Look`] to a string.
 
 pub mod change;
+pub mod drift;
 pub mod history;
 pub mod lists;
 pub mod plan;
+pub mod record;
+pub mod timeline;
 pub mod why;
 
 use std::fmt::{self, Write as _};
