@@ -12,6 +12,7 @@ pub mod exec;
 pub mod history;
 pub mod import_deb;
 pub mod inspect;
+pub mod keygen;
 pub mod list;
 pub mod logs;
 pub mod man;
@@ -21,7 +22,9 @@ pub mod remove;
 pub mod restart;
 pub mod sandbox;
 pub mod sandbox_init;
+pub mod sign;
 pub mod status;
+pub mod verify;
 pub mod why;
 
 use clap::Subcommand;
@@ -40,6 +43,12 @@ pub enum Command {
     ImportDeb(import_deb::ImportDebArgs),
     /// Show what is in a package, or what differs between two
     Inspect(inspect::InspectArgs),
+    /// Make a key to sign packages with
+    Keygen(keygen::KeygenArgs),
+    /// Sign packages
+    Sign(sign::SignArgs),
+    /// Check who has signed packages and whether they are whole, or whether the node is as it should be
+    Verify(verify::VerifyArgs),
     /// Add packages to the node's store; nothing is activated
     Add(add::AddArgs),
     /// Remove packages from the node's store
@@ -90,6 +99,9 @@ pub fn run(cli: &Cli, show: &mut Show) -> Result<Outcome, CommandError> {
         Command::Build(args) => build::run(args, show),
         Command::ImportDeb(args) => import_deb::run(args, show),
         Command::Inspect(args) => inspect::run(args, show),
+        Command::Keygen(args) => keygen::run(args, show),
+        Command::Sign(args) => sign::run(args, show),
+        Command::Verify(args) => verify::run(args, &node, show),
         Command::Add(args) => add::run(args, &node, show),
         Command::Remove(args) => remove::run(args, &node, show),
         Command::Plan(args) => plan::run(args, &node, show),

@@ -5,6 +5,7 @@ pub mod drift;
 pub mod history;
 pub mod lists;
 pub mod plan;
+pub mod verify;
 pub mod record;
 pub mod timeline;
 pub mod why;
