@@ -1,11 +1,14 @@
 //! What `plan`, `activate`, `deactivate` and `apply` share: show the plan, ask, carry it out,
 //! say how it ended.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use model::bus;
 use model::change::{
     Action, ChangeReport, Failure, Outcome as End, PackageRef, PlanReport, Request,
 };
+use model::{ProcessName, Span};
 
 use crate::node::{Address, Node};
 use crate::outcome::{CommandError, Kind, Outcome};
@@ -25,15 +28,62 @@ pub struct ChangeArgs {
     /// Only show the plan
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Override vetoes; they are asked for, shown and recorded all the same
-    #[arg(long)]
-    force: bool,
+    /// What else the change is asked with.
+    #[command(flatten)]
+    how: HowArgs,
     /// What to do when the new software does not come up
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     on_failure: OnFailure,
     /// With --json: a line for each step before the last one
     #[arg(long)]
     progress: bool,
+}
+
+/// How a change is carried out; a plan of it takes these too.
+#[derive(Debug, Clone, Default, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of a command line"
+)]
+pub struct HowArgs {
+    /// Override vetoes; they are asked for, shown and recorded all the same
+    #[arg(long)]
+    force: bool,
+    /// Override the vetoes of this process only
+    #[arg(long, value_name = "PROCESS")]
+    force_process: Vec<ProcessName>,
+    /// Run it from memory: gone after a reboot unless it is committed
+    #[arg(long)]
+    trial: bool,
+    /// With --trial: let it change files below /etc; the next boot undoes that
+    #[arg(long, requires = "trial")]
+    with_config: bool,
+    /// Go on though a process's state cannot be taken back
+    #[arg(long)]
+    one_way: bool,
+    /// How long what is started must stay up before the change is done (5s, 1min, 0)
+    #[arg(long, value_name = "SPAN")]
+    settle: Option<Span>,
+}
+
+impl HowArgs {
+    /// The request for these actions.
+    pub fn request(&self, actions: Vec<Action>) -> Request {
+        let millis = |span: Span| {
+            let limit = span.limit().unwrap_or(Duration::from_hours(1));
+            u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
+        };
+        Request {
+            actions,
+            force: self.force,
+            force_processes: self.force_process.clone(),
+            trial: self.trial,
+            with_config: self.with_config,
+            one_way: self.one_way,
+            settling_ms: self.settle.map(millis),
+            ..Request::default()
+        }
+    }
 }
 
 /// What to do when the new software does not come up.
@@ -51,10 +101,8 @@ impl ChangeArgs {
     pub fn request(&self, actions: Vec<Action>) -> Request {
         let keep_on_failure = self.on_failure == OnFailure::Keep;
         Request {
-            actions,
-            force: self.force,
             keep_on_failure,
-            ..Request::default()
+            ..self.how.request(actions)
         }
     }
 }
@@ -83,18 +131,27 @@ pub fn carry_out(
     node: &Address,
     show: &mut Show,
 ) -> Result<Outcome, CommandError> {
+    carry_out_request(&args.request(actions), args, node, show)
+}
+
+/// The same for a request that is put together already.
+pub fn carry_out_request(
+    request: &Request,
+    args: &ChangeArgs,
+    node: &Address,
+    show: &mut Show,
+) -> Result<Outcome, CommandError> {
     // Not `requires`: clap does not see a global option that stands before the command.
     if args.progress && !show.json() {
         let text = "--progress is for programs and goes with --json; people see it anyway";
         return Err(CommandError::usage(text));
     }
-    let request = args.request(actions);
     if args.dry_run {
-        return plan(&request, node, show);
+        return plan(request, node, show);
     }
     let node = node.connect()?;
     if !show.json() || !args.yes {
-        let report = ask_for_plan(&node, &request, show)?;
+        let report = ask_for_plan(&node, request, show)?;
         if !report.unmet.is_empty() {
             show.answer(&report, |look| render::plan::plan(&report, look))?;
             return Ok(Outcome::Ended(Kind::Dependencies));
@@ -112,17 +169,25 @@ pub fn carry_out(
             show.line("")?;
         }
     }
-    let report = apply(&node, &request, args, show)?;
-    let text = |look| render::change::report(&report, look);
+    let report = apply(&node, request, args, show)?;
+    finish(&report, show)
+}
+
+/// Says how a change ended.
+pub fn finish(report: &ChangeReport, show: &mut Show) -> Result<Outcome, CommandError> {
+    let text = |look| render::change::report(report, look);
     if report.outcome == End::Done {
-        show.told(&report, text)?;
+        show.told(report, text)?;
     } else {
-        show.answer(&report, text)?;
+        show.answer(report, text)?;
     }
     if report.outcome == End::Vetoed {
         show.note("--force overrides objections; they are recorded all the same");
     }
-    Ok(outcome(&report))
+    if report.trial {
+        show.note("a reboot ends it: pkgtool commit keeps it, pkgtool rollback ends it now");
+    }
+    Ok(outcome(report))
 }
 
 fn ask_for_plan(node: &Node, request: &Request, show: &Show) -> Result<PlanReport, CommandError> {

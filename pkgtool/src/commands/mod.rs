@@ -5,6 +5,7 @@ pub mod add;
 pub mod apply;
 pub mod build;
 pub mod change;
+pub mod commit;
 pub mod completions;
 pub mod deactivate;
 pub mod drift;
@@ -16,10 +17,12 @@ pub mod keygen;
 pub mod list;
 pub mod logs;
 pub mod man;
+pub mod pin;
 pub mod plan;
 pub mod ps;
 pub mod remove;
 pub mod restart;
+pub mod rollback;
 pub mod sandbox;
 pub mod sandbox_init;
 pub mod sign;
@@ -61,6 +64,16 @@ pub enum Command {
     Deactivate(deactivate::DeactivateArgs),
     /// Carry out a batch of activations and deactivations, as one change
     Apply(apply::ApplyArgs),
+    /// Make the trial that runs what the next boot runs
+    Commit(commit::CommitArgs),
+    /// Go back to an earlier generation, or out of a trial
+    Rollback(rollback::RollbackArgs),
+    /// Keep a generation to go back to until it is unpinned
+    Pin(pin::PinArgs),
+    /// Let a pinned generation go when newer ones have taken its place
+    Unpin(pin::PinArgs),
+    /// Give up generations that could be gone back to
+    Forget(pin::ForgetArgs),
     /// Show the node on one screen
     Status(status::StatusArgs),
     /// List the packages in the node's store
@@ -108,6 +121,11 @@ pub fn run(cli: &Cli, show: &mut Show) -> Result<Outcome, CommandError> {
         Command::Activate(args) => activate::run(args, &node, show),
         Command::Deactivate(args) => deactivate::run(args, &node, show),
         Command::Apply(args) => apply::run(args, &node, show),
+        Command::Commit(args) => commit::run(args, &node, show),
+        Command::Rollback(args) => rollback::run(args, &node, show),
+        Command::Pin(args) => pin::run(args, true, &node, show),
+        Command::Unpin(args) => pin::run(args, false, &node, show),
+        Command::Forget(args) => pin::forget(args, &node, show),
         Command::Status(args) => status::run(args, &node, show),
         Command::List(args) => list::run(args, &node, show),
         Command::Ps(args) => ps::run(args, &node, show),

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use model::Generation;
 use model::change::{Action, PackageRef, Request};
 
 use super::apply;
-use super::change::{self, actions};
+use super::change::{self, HowArgs, actions};
 use crate::node::Address;
 use crate::outcome::{CommandError, Outcome};
 use crate::show::Show;
@@ -31,6 +32,18 @@ enum PlannedChange {
         /// The batch; `-` reads it from standard input
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// How it would be carried out.
+        #[command(flatten)]
+        how: HowArgs,
+    },
+    /// Back to a generation that is kept
+    Rollback {
+        /// The generation
+        #[arg(value_name = "GENERATION")]
+        generation: u64,
+        /// How it would be carried out.
+        #[command(flatten)]
+        how: HowArgs,
     },
 }
 
@@ -40,21 +53,27 @@ struct PlannedPackages {
     /// Packages, all in one change
     #[arg(required = true, value_name = "NAME[=VERSION]")]
     packages: Vec<PackageRef>,
+    /// How it would be carried out.
+    #[command(flatten)]
+    how: HowArgs,
 }
 
 /// Runs it.
 pub fn run(args: &PlanArgs, node: &Address, show: &mut Show) -> Result<Outcome, CommandError> {
-    let actions = match &args.change {
-        PlannedChange::Activate(named) => actions(&named.packages, Action::Activate),
-        PlannedChange::Deactivate(named) => actions(&named.packages, Action::Deactivate),
-        PlannedChange::Apply { file } => apply::read(file)?,
-    };
-    change::plan(
-        &Request {
-            actions,
-            ..Request::default()
+    let request = match &args.change {
+        PlannedChange::Activate(named) => named.request(Action::Activate),
+        PlannedChange::Deactivate(named) => named.request(Action::Deactivate),
+        PlannedChange::Apply { file, how } => how.request(apply::read(file)?),
+        PlannedChange::Rollback { generation, how } => Request {
+            to: Some(Generation(*generation)),
+            ..how.request(Vec::new())
         },
-        node,
-        show,
-    )
+    };
+    change::plan(&request, node, show)
+}
+
+impl PlannedPackages {
+    fn request(&self, action: fn(PackageRef) -> Action) -> Request {
+        self.how.request(actions(&self.packages, action))
+    }
 }
