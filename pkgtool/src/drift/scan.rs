@@ -113,9 +113,14 @@ impl Scanner {
                 return;
             }
         };
-        let Ok(maps) = open(dir, "maps") else {
-            self.sights.unread += 1;
-            return;
+        let maps = match open(dir, "maps") {
+            Ok(maps) => maps,
+            Err(error) => {
+                // Whoever ended meanwhile is nobody that was passed over.
+                let forbidden = error.kind() == io::ErrorKind::PermissionDenied;
+                self.sights.unread += usize::from(forbidden);
+                return;
+            }
         };
         let subject = Subject {
             dir,

@@ -249,7 +249,8 @@ fn container(parts: &[&str]) -> Option<Owner> {
             return of("machine", between(name, "", ".service"), inner);
         }
         if *part == "machine.slice"
-            && let Some(scope) = next().filter(|part| is_scope(part))
+            && let Some(scope) =
+                next().filter(|part| is_scope(part) && !part.starts_with("libpod-"))
         {
             let name = between(scope, "machine-", ".scope");
             return of("machine", &unescaped(name), inner);
