@@ -2,16 +2,14 @@
 //! changed package or a library of it, directly or not, what an upgrade package applies to, and
 //! those that consume an API of a changed file.
 
-use std::collections::VecDeque;
-
-use model::PackageName;
 use model::manifest::Node;
+use model::{PackageName, Requirement};
 use resolve::{Package, order};
 use rustc_hash::FxHashMap;
 
 use super::How;
 use super::diff::NewTree;
-use super::index::{ActiveIndex, BY_NAME};
+use super::index::ActiveIndex;
 use super::set::{NewSet, describe};
 
 /// Why each such package is asked; chains are written out when they are shown.
@@ -36,8 +34,8 @@ enum Because {
     Changed,
     /// The chain of this number.
     Chain(u32),
-    /// It requires the package at this place: by name, or the library of this number.
-    Requires(u32, u32),
+    /// It requires the package at this place, by name or a library of it.
+    Requires(u32),
 }
 
 impl Asked {
@@ -51,13 +49,10 @@ impl Asked {
         let asked = Self {
             changed,
             because: vec![Because::default(); index.order.len()],
+            places: Vec::with_capacity(index.order.len()),
             ..Self::default()
         };
-        let mut search = Search {
-            index,
-            asked,
-            open: VecDeque::new(),
-        };
+        let mut search = Search { index, asked };
         for gone in &set.leaving {
             if let Some(at) = index.position.get(&gone.id.name) {
                 search.reach(*at, Because::Changed);
@@ -112,8 +107,8 @@ impl Asked {
                     backwards.extend(chain.rev().cloned());
                     None
                 }
-                Some(Because::Requires(other, library)) => {
-                    backwards.push(requires(name, &index.order[other as usize], library));
+                Some(Because::Requires(other)) => {
+                    backwards.push(index.tie(place, other));
                     Some(other)
                 }
             };
@@ -123,18 +118,9 @@ impl Asked {
     }
 }
 
-fn requires(name: &PackageName, other: &Package, library: u32) -> String {
-    let other_name = &other.id.name;
-    match other.manifest.provides_libraries.get(library as usize) {
-        Some(library) => format!("{name} requires {} of {other_name}", library.soname),
-        None => format!("{name} requires {other_name}"),
-    }
-}
-
 struct Search<'a> {
     index: &'a ActiveIndex,
     asked: Asked,
-    open: VecDeque<u32>,
 }
 
 impl Search<'_> {
@@ -160,14 +146,15 @@ impl Search<'_> {
                 .requirements(node)
                 .any(|need| manifest.answers(need))
             {
-                let link = requires(&package.id.name, new, BY_NAME);
+                let link = format!("{} requires {}", package.id.name, new.id.name);
                 self.told(at, &new.id.name, link);
             }
         }
-        for (number, library) in (0..).zip(&manifest.provides_libraries) {
+        for library in &manifest.provides_libraries {
             let users = self.index.asks.library_users.get(&library.soname);
             for &at in users.into_iter().flatten() {
-                let link = requires(&self.index.order[at as usize].id.name, new, number);
+                let name = &self.index.order[at as usize].id.name;
+                let link = format!("{name} requires {} of {}", library.soname, new.id.name);
                 self.told(at, &new.id.name, link);
             }
         }
@@ -176,7 +163,7 @@ impl Search<'_> {
     /// What an upgrade that comes or goes applies to.
     fn upgraded_by(&mut self, upgrade: &Package) {
         let manifest = &upgrade.manifest;
-        let needs = manifest.upgrades.iter().flat_map(|one| one.alternatives());
+        let needs = manifest.upgrades.iter().flat_map(Requirement::alternatives);
         for one in needs {
             let base = self.index.position.get(&one.name).copied();
             let base = base
@@ -228,16 +215,18 @@ impl Search<'_> {
         }
         *place = because;
         self.asked.places.push(at);
-        self.open.push_back(at);
         true
     }
 
+    /// Breadth first, so that chains are short.
     fn spread(&mut self) {
         let index = self.index;
-        while let Some(at) = self.open.pop_front() {
-            for &(user, library) in index.ties.row(at) {
-                self.reach(user, Because::Requires(at, library));
+        let mut next = 0;
+        while let Some(at) = self.asked.places.get(next).copied() {
+            for &user in index.ties.row(at) {
+                self.reach(user, Because::Requires(at));
             }
+            next += 1;
         }
     }
 }

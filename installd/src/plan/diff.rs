@@ -145,7 +145,7 @@ fn staying_winner<'a>(
         .get(path)
         .map_or(std::slice::from_ref(&winner), Vec::as_slice);
     let staying = all.iter().filter_map(|place| {
-        let at = set.stays.new(place.package)?;
+        let at = set.stays.moved(place.package)?;
         let (package, entry) = index.tree.at(*place);
         Some((at, package, entry))
     });

@@ -107,9 +107,9 @@ impl Impact<'_> {
         for (name, after) in &self.exports.differ {
             let before = processes.number(name);
             if let Some(looked) = self.look(name, before, after.as_ref()) {
-                before
-                    .into_iter()
-                    .for_each(|at| verdicts.put(at, Mark::Looked));
+                if let Some(at) = before {
+                    verdicts.put(at, Mark::Looked);
+                }
                 verdicts.looked.insert(name.clone(), looked);
             }
         }

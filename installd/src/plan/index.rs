@@ -47,9 +47,8 @@ pub struct ActiveIndex {
     pub(super) position: FxHashMap<PackageName, u32>,
     /// For each package of `order` those that must stand behind it.
     pub(super) edges: Vec<Vec<usize>>,
-    /// For each package of `order` who requires it, with the number of the library that is
-    /// required, or [`BY_NAME`].
-    pub(super) ties: Rows<(u32, u32)>,
+    /// For each package of `order` who requires it, by name or a library of it.
+    pub(super) ties: Rows<u32>,
     /// Packages with a requirement that a name may answer.
     pub(super) requirers: FxHashMap<PackageName, Vec<u32>>,
     /// Packages that consume an API.
@@ -225,32 +224,48 @@ impl ActiveIndex {
         }
     }
 
+    /// Why the package at one place requires that at another, as the link of a chain.
+    pub(super) fn tie(&self, user: u32, used: u32) -> String {
+        let (user_at, used_at) = (user as usize, used as usize);
+        let (user, used) = (&self.order[user_at], &self.order[used_at]);
+        let (name, other) = (&user.id.name, &used.id.name);
+        if self.edges[user_at].contains(&used_at) {
+            return format!("{name} requires {other}");
+        }
+        let mut provided = used.manifest.provides_libraries.iter();
+        let needs = &user.manifest.requires_libraries;
+        let library = provided.find(|one| needs.iter().any(|need| need.soname == one.soname));
+        match library {
+            Some(library) => format!("{name} requires {} of {other}", library.soname),
+            None => format!("{name} requires {other}"),
+        }
+    }
+
     /// The processes that the set exports, by name, each with its package.
     pub fn processes(&self) -> impl Iterator<Item = (&PackageName, &Arc<ProcessSpec>)> {
         self.processes.iter().map(|one| (&one.package, &one.spec))
     }
 }
 
-/// A tie by name and not by a library.
-pub(super) const BY_NAME: u32 = u32::MAX;
-
-fn ties(order: &[Package], edges: &[Vec<usize>], asks: &Asks) -> Rows<(u32, u32)> {
-    let mut ties: Vec<(u32, (u32, u32))> = Vec::new();
+fn ties(order: &[Package], edges: &[Vec<usize>], asks: &Asks) -> Rows<u32> {
+    let mut ties: Vec<(u32, u32)> = Vec::new();
     for (from, to) in (0..).zip(edges) {
         let to = to.iter().filter_map(|&to| u32::try_from(to).ok());
-        ties.extend(to.map(|to| (to, (from, BY_NAME))));
+        ties.extend(to.map(|to| (to, from)));
     }
     for (at, one) in (0..).zip(order) {
-        for (number, library) in (0..).zip(&one.manifest.provides_libraries) {
+        for library in &one.manifest.provides_libraries {
             let users = asks
                 .library_users
                 .get(&library.soname)
                 .into_iter()
                 .flatten();
             let others = users.filter(|user| **user != at);
-            ties.extend(others.map(|user| (at, (*user, number))));
+            ties.extend(others.map(|user| (at, *user)));
         }
     }
+    ties.sort_unstable();
+    ties.dedup();
     Rows::of(order.len(), ties.iter().copied())
 }
 

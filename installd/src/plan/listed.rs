@@ -89,7 +89,7 @@ impl Stays {
     }
 
     /// The place in the new order of what stands at this place of the active one.
-    pub(super) fn new(&self, old: u32) -> Option<u32> {
+    pub(super) fn moved(&self, old: u32) -> Option<u32> {
         match self {
             Self::AllBut(except) => except.binary_search(&old).is_err().then_some(old),
             Self::Some { moved, .. } => moved.get(old as usize).copied().flatten(),

@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::graph::{Edge, NodeId, Via};
+use super::labels::MAX_CAUSES;
 use super::new_graph::NewGraph;
-use super::reach::{ChangedNeed, MAX_CAUSES, Reached};
+use super::reach::{ChangedNeed, Reached};
 
 /// The files that one process has mapped.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl<'a> Mapped<'a> {
         while let Some(at) = walk.open.pop_front() {
             for (cause, need) in reached.at(at) {
                 let counts = need.is_none_or(|need| self.concerns(need, graph));
-                if counts && chains.len() < MAX_CAUSES && !causes.contains(&cause) {
+                if counts && chains.len() < usize::from(MAX_CAUSES) && !causes.contains(&cause) {
                     causes.push(cause);
                     chains.push(walk.chain(cause, need, at));
                 }

@@ -27,6 +27,7 @@ mod exports;
 mod graph;
 mod impact;
 mod index;
+mod labels;
 mod limits;
 mod listed;
 mod mapped;

@@ -7,10 +7,8 @@ use rustc_hash::FxHashMap;
 use super::How;
 use super::diff::{Difference, NewTree, is_equal};
 use super::graph::{Graph, NodeId, Target, Via, facts, opens};
+use super::labels::{Label, Labels, Step};
 use super::new_graph::{NewGraph, describe_edge};
-
-/// Reason chains per node; more would say nothing new to a person.
-pub(super) const MAX_CAUSES: usize = 3;
 
 /// A need that another file answers now, or none.
 #[derive(Debug)]
@@ -22,49 +20,16 @@ pub(super) struct ChangedNeed {
     pub(super) before: Option<NodeId>,
 }
 
-/// A node's labels, in place: there is one of these for each file that is reached.
-#[derive(Debug, Clone, Copy)]
-struct Labels {
-    node: NodeId,
-    /// Reached by files that are loaded without fail: whatever a process has mapped.
-    sure: bool,
-    len: u8,
-    first: [Label; MAX_CAUSES],
-}
-
-impl Labels {
-    fn all(&self) -> &[Label] {
-        &self.first[..usize::from(self.len)]
-    }
-}
-
-/// How a node is reached by a cause.
-#[derive(Debug, Clone, Copy, Default)]
-struct Label {
-    cause: u32,
-    step: Step,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-enum Step {
-    /// The cause is its own file.
-    #[default]
-    Own,
-    /// The cause is what answers one of its needs: an index into the changed needs.
-    Need(u32),
-    /// By a node that it loads, which is reached by that node's label of this number.
-    From(NodeId, u8),
-}
-
 /// Everything that a change reaches, with the reasons.
 #[derive(Debug, Default)]
 pub(super) struct Reached {
     causes: Vec<String>,
     known: FxHashMap<String, u32>,
     needs: Vec<ChangedNeed>,
-    /// By node the place of its labels, from 1; 0: nothing reaches it.
-    at: Vec<u32>,
-    labels: Vec<Labels>,
+    labels: Labels,
+    /// By node whether it is reached by files that are loaded without fail, whatever a process has
+    /// mapped; empty where that is not asked.
+    sure: Vec<bool>,
 }
 
 impl Reached {
@@ -72,7 +37,7 @@ impl Reached {
     /// also what reaches others whatever they have.
     pub(super) fn new(tree: &NewTree<'_>, graph: &NewGraph, some_mapped: bool) -> Self {
         let mut reached = Self {
-            at: vec![0; graph.nodes()],
+            labels: Labels::of(graph.nodes()),
             ..Self::default()
         };
         reached.changed_files(tree, graph);
@@ -96,36 +61,6 @@ impl Reached {
         number
     }
 
-    fn labels(&self, id: NodeId) -> Option<&Labels> {
-        let at = self.at.get(id as usize)?.checked_sub(1)?;
-        self.labels.get(at as usize)
-    }
-
-    /// Puts a label on a node and answers its number, where it is new.
-    fn label(&mut self, node: NodeId, label: Label) -> Option<u8> {
-        let at = self.at.get_mut(node as usize)?;
-        if *at == 0 {
-            let mut first = [Label::default(); MAX_CAUSES];
-            first[0] = label;
-            self.labels.push(Labels {
-                node,
-                sure: false,
-                len: 1,
-                first,
-            });
-            *at = u32::try_from(self.labels.len()).unwrap_or(u32::MAX);
-            return Some(0);
-        }
-        let labels = self.labels.get_mut(*at as usize - 1)?;
-        if labels.all().iter().any(|one| one.cause == label.cause) {
-            return None;
-        }
-        let number = labels.len;
-        *labels.first.get_mut(usize::from(number))? = label;
-        labels.len += 1;
-        Some(number)
-    }
-
     fn changed_files(&mut self, tree: &NewTree<'_>, graph: &NewGraph) {
         for one in tree
             .differences
@@ -136,13 +71,7 @@ impl Reached {
             if !nodes.is_empty() {
                 let cause = self.cause(format!("{} changed", one.path));
                 for &id in nodes {
-                    self.label(
-                        id,
-                        Label {
-                            cause,
-                            step: Step::Own,
-                        },
-                    );
+                    self.labels.put(id, cause, Step::Own);
                 }
             }
         }
@@ -182,13 +111,7 @@ impl Reached {
     fn need(&mut self, id: NodeId, cause: u32, need: ChangedNeed) {
         let number = u32::try_from(self.needs.len()).unwrap_or(u32::MAX);
         self.needs.push(need);
-        self.label(
-            id,
-            Label {
-                cause,
-                step: Step::Need(number),
-            },
-        );
+        self.labels.put(id, cause, Step::Need(number));
     }
 
     /// Libraries that come and that a package has declared to be opened by pattern. What is
@@ -214,116 +137,97 @@ impl Reached {
         }
     }
 
+    /// Breadth first, so that chains are short.
     fn spread(&mut self, users: &NewUsers<'_>) {
-        let labelled = self.labels.iter();
-        let mut open: Vec<(NodeId, u8)> = labelled
-            .flat_map(|labels| (0..labels.len).map(|slot| (labels.node, slot)))
-            .collect();
-        open.sort_unstable();
-        let mut next = 0;
-        while let Some(&(at, slot)) = open.get(next) {
-            next += 1;
-            let Some(cause) = self
-                .labels(at)
-                .map(|one| one.first[usize::from(slot)].cause)
-            else {
-                continue;
-            };
-            let step = Step::From(at, slot);
-            for (user, _) in users.of(at).filter(|(user, _)| *user != at) {
-                let new = self.label(user, Label { cause, step });
-                open.extend(new.map(|slot| (user, slot)));
+        let mut number = 0;
+        while let Some(&Label { node, cause, .. }) = self.labels.get(number) {
+            for (user, _) in users.of(node).filter(|(user, _)| *user != node) {
+                self.labels.put(user, cause, Step::From(number));
             }
+            number += 1;
         }
     }
 
     /// Marks what is reached by needs that are met at every start, or whose author says so.
     fn spread_surely(&mut self, users: &NewUsers<'_>) {
-        let needs = &self.needs;
-        let begins = |label: &Label| match label.step {
+        let begins = |label: &&Label| match label.step {
             Step::Own => true,
-            Step::Need(need) => needs
-                .get(need as usize)
-                .is_some_and(|need| need.via != Via::MayOpen),
-            Step::From(..) => false,
+            Step::Need(need) => {
+                let need = self.needs.get(need as usize);
+                need.is_some_and(|need| need.via != Via::MayOpen)
+            }
+            Step::From(_) => false,
         };
-        let mut open: Vec<NodeId> = Vec::new();
-        for labels in &mut self.labels {
-            labels.sure = labels.first[..usize::from(labels.len)].iter().any(begins);
-            open.extend(labels.sure.then_some(labels.node));
-        }
+        let mut sure = vec![false; self.labels.count()];
+        let begin = self.labels.iter().filter(begins);
+        let mut open: Vec<NodeId> = begin.map(|label| label.node).collect();
         while let Some(at) = open.pop() {
-            for (user, sure) in users.of(at) {
-                let place = self.at[user as usize].checked_sub(1);
-                let labels = place.and_then(|place| self.labels.get_mut(place as usize));
-                if let Some(labels) = labels.filter(|one| sure && !one.sure) {
-                    labels.sure = true;
-                    open.push(user);
-                }
+            let Some(place) = sure.get_mut(at as usize) else {
+                continue;
+            };
+            if !std::mem::replace(place, true) {
+                let users = users.of(at).filter(|(_, sure)| *sure);
+                open.extend(users.map(|(user, _)| user));
             }
         }
+        self.sure = sure;
     }
 
     /// Whether anything reaches this node.
     pub(super) fn is_reached(&self, id: NodeId) -> bool {
-        self.at.get(id as usize).is_some_and(|at| *at > 0)
+        self.labels.has(id)
     }
 
     /// Whether it is reached whatever a process has mapped; known only where it was asked for.
     pub(super) fn is_surely_reached(&self, id: NodeId) -> bool {
-        self.labels(id).is_some_and(|labels| labels.sure)
+        self.sure.get(id as usize).copied().unwrap_or(false)
     }
 
-    /// Every node that is reached.
+    /// Every node that is reached, some perhaps more than once.
     pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> {
-        self.labels.iter().map(|labels| labels.node)
+        self.labels.nodes()
     }
 
     /// The reason chains of a node, the shortest first, each from the cause to the node's needs.
     pub(super) fn chains(&self, id: NodeId, graph: &NewGraph) -> Vec<Vec<String>> {
-        let labels = self.labels(id).map_or(&[][..], Labels::all);
-        let chains = labels.iter().map(|label| self.chain(id, *label, graph));
-        chains.collect()
+        let labels = self.labels.of_node(id);
+        labels.map(|label| self.chain(label, graph)).collect()
     }
 
     /// What reaches a node by itself, not through what it loads: each cause, with the need that
     /// it concerns where it is not the node's own file.
     pub(super) fn at(&self, id: NodeId) -> impl Iterator<Item = (&str, Option<&ChangedNeed>)> {
-        let labels = self.labels(id);
-        labels
-            .into_iter()
-            .flat_map(Labels::all)
-            .filter_map(|label| {
-                let need = match label.step {
-                    Step::Own => None,
-                    Step::Need(need) => Some(self.needs.get(need as usize)?),
-                    Step::From(..) => return None,
-                };
-                Some((self.causes.get(label.cause as usize)?.as_str(), need))
-            })
+        self.labels.of_node(id).filter_map(|label| {
+            let need = match label.step {
+                Step::Own => None,
+                Step::Need(need) => Some(self.needs.get(need as usize)?),
+                Step::From(_) => return None,
+            };
+            Some((self.causes.get(label.cause as usize)?.as_str(), need))
+        })
     }
 
-    fn chain(&self, id: NodeId, label: Label, graph: &NewGraph) -> Vec<String> {
+    fn chain(&self, label: &Label, graph: &NewGraph) -> Vec<String> {
         let mut backwards = Vec::new();
-        let (mut at, mut label) = (id, label);
+        let mut label = label;
         loop {
             match label.step {
                 Step::Own => break,
                 Step::Need(need) => {
-                    backwards.push(self.needs[need as usize].text.clone());
+                    let need = self.needs.get(need as usize);
+                    backwards.extend(need.map(|need| need.text.clone()));
                     break;
                 }
-                Step::From(from, slot) => {
-                    backwards.push(describe_edge(graph, at, from));
-                    let labels = self.labels(from).map_or(&[][..], Labels::all);
-                    let Some(next) = labels.get(usize::from(slot)) else {
+                Step::From(number) => {
+                    let Some(from) = self.labels.get(number) else {
                         break;
                     };
-                    (at, label) = (from, *next);
+                    backwards.push(describe_edge(graph, label.node, from.node));
+                    label = from;
                 }
             }
         }
-        backwards.push(self.causes[label.cause as usize].clone());
+        backwards.extend(self.causes.get(label.cause as usize).cloned());
         backwards.reverse();
         backwards
     }
@@ -345,16 +249,15 @@ impl<'a> NewUsers<'a> {
         let again = graph.again.iter().map(|(id, edges)| (*id, edges));
         for (id, edges) in again.chain(added) {
             for edge in edges {
-                let users = edge
-                    .target
-                    .as_ref()
-                    .map(|one| new.entry(one.node).or_default());
-                users
-                    .into_iter()
-                    .for_each(|users| users.push((id, edge.via != Via::MayOpen)));
+                if let Some(target) = &edge.target {
+                    let users = new.entry(target.node).or_default();
+                    users.push((id, edge.via != Via::MayOpen));
+                }
             }
         }
-        new.values_mut().for_each(|users| users.sort_unstable());
+        for users in new.values_mut() {
+            users.sort_unstable();
+        }
         let before = graph.before();
         Self { before, new }
     }

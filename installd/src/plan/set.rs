@@ -65,7 +65,7 @@ fn assert_same(fast: &NewSet, long: &NewSet) {
     assert_eq!(fast.order.to_vec(), long.order.to_vec());
     for at in (0..).take(fast.order.to_vec().len()) {
         assert_eq!(fast.stays.old(at), long.stays.old(at));
-        assert_eq!(fast.stays.new(at), long.stays.new(at));
+        assert_eq!(fast.stays.moved(at), long.stays.moved(at));
     }
     assert_eq!(fast.leaving, long.leaving);
     assert_eq!(fast.brought, long.brought);

@@ -52,7 +52,7 @@ impl<'a> NewDeclarations<'a> {
 
 impl Declared for NewDeclarations<'_> {
     fn opened_by(&self, file: &str) -> Vec<String> {
-        let stays = |at: u32| self.set.stays.new(at).is_some();
+        let stays = |at: u32| self.set.stays.moved(at).is_some();
         let staying = self.before.of_file(file).filter(|(at, _)| stays(*at));
         let entering = self
             .set
