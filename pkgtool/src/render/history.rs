@@ -25,7 +25,7 @@ pub fn one(entry: &HistoryEntry, look: Look) -> String {
         .as_ref()
         .map_or(entry.from, |report| report.generation);
     let number = look.strong(format_args!("{:>4}", entry.change));
-    let asked = actions(&entry.request.actions);
+    let asked = asked(entry);
     let generations = if to == entry.from {
         format!("generation {to}")
     } else {
@@ -60,6 +60,18 @@ pub fn one(entry: &HistoryEntry, look: Look) -> String {
         );
     }
     out
+}
+
+/// What was asked for, as it is typed.
+pub fn asked(entry: &HistoryEntry) -> String {
+    let request = &entry.request;
+    let asked = match request.to {
+        Some(to) if to == entry.from => "commit".to_owned(),
+        Some(to) => format!("rollback {to}"),
+        None => actions(&request.actions),
+    };
+    let trial = if request.trial { " --trial" } else { "" };
+    format!("{asked}{trial}")
 }
 
 /// `activate nginx libssl3=3.0.22, deactivate old`.
@@ -119,6 +131,32 @@ mod tests {
         ");
         entry.report = None;
         assert_snapshot!(one(&entry, Look::plain(80)), @"   4  at noon  running  activate libssl3=3 (generation 2, by root (pid 7))");
+    }
+
+    #[test]
+    fn commits_ways_back_and_trials_read_as_they_are_typed() {
+        let entry = |from, request| HistoryEntry {
+            change: ChangeId(1),
+            by: "root".into(),
+            began: String::new(),
+            ended: None,
+            request,
+            set: SetChange::default(),
+            from: Generation(from),
+            report: None,
+        };
+        let back = Request {
+            to: Some(Generation(2)),
+            ..Request::default()
+        };
+        assert_eq!(asked(&entry(3, back.clone())), "rollback 2");
+        assert_eq!(asked(&entry(2, back)), "commit");
+        let trial = Request {
+            actions: vec![Action::Activate("a".parse().unwrap())],
+            trial: true,
+            ..Request::default()
+        };
+        assert_eq!(asked(&entry(2, trial)), "activate a --trial");
     }
 
     #[test]

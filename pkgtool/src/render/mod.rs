@@ -5,9 +5,9 @@ pub mod drift;
 pub mod history;
 pub mod lists;
 pub mod plan;
-pub mod verify;
 pub mod record;
 pub mod timeline;
+pub mod verify;
 pub mod why;
 
 use std::fmt::{self, Write as _};

@@ -151,6 +151,8 @@ const CHARACTER: usize = 7;
 struct Scale {
     begin: i64,
     end: i64,
+    /// A stretch in which nothing happens, left out.
+    cut: Option<(i64, i64)>,
     /// Where time begins.
     left: usize,
     width: usize,
@@ -160,9 +162,17 @@ struct Scale {
 
 impl Scale {
     fn new(record: &ChangeRecord, rows: &[&ProcessOutcome]) -> Self {
-        let (begin, end) = span(record);
+        let times = times(record);
+        let begin = times.first().copied().unwrap_or(0);
+        let end = times
+            .last()
+            .copied()
+            .unwrap_or(0)
+            .max(begin.saturating_add(1));
+        let cut = idle(&times);
         let label = rows.iter().map(|row| label(row).chars().count()).max();
-        let duration = usize::try_from(end - begin).unwrap_or(usize::MAX);
+        let left_out = cut.map_or(0, |(from, to)| to - from);
+        let duration = usize::try_from(end - begin - left_out).unwrap_or(usize::MAX);
         // The shortest outage stays visible beside a long wait, on a page that is not endless.
         let shortest = rows
             .iter()
@@ -176,21 +186,40 @@ impl Scale {
         Self {
             begin,
             end,
+            cut,
             left: LEFT + label.unwrap_or(0) * CHARACTER + 10,
             width: wanted.clamp(900, 4000),
             height: if rows.len() > 60 { 14 } else { 20 },
         }
     }
 
+    /// Milliseconds of the picture before this time.
+    fn shown(&self, at: i64) -> i64 {
+        let at = at.clamp(self.begin, self.end);
+        let left_out = self.cut.map_or(0, |(from, to)| at.clamp(from, to) - from);
+        at - self.begin - left_out
+    }
+
     fn x(&self, at: i64) -> usize {
-        let part = usize::try_from(at.clamp(self.begin, self.end) - self.begin).unwrap_or(0);
-        let whole = usize::try_from(self.end - self.begin).unwrap_or(1).max(1);
+        let part = usize::try_from(self.shown(at)).unwrap_or(0);
+        let whole = usize::try_from(self.shown(self.end)).unwrap_or(1).max(1);
         self.left + part.saturating_mul(self.width) / whole
     }
 }
 
-/// From the first to the last that is known of.
-fn span(record: &ChangeRecord) -> (i64, i64) {
+/// What is left out of a stretch without any moment that is longer than four times all the others,
+/// as where a change waits whether its processes stay up: as much of it stays as the others take.
+fn idle(times: &[i64]) -> Option<(i64, i64)> {
+    let stretches = times.iter().zip(times.iter().skip(1));
+    let (from, to) = stretches.max_by_key(|(from, to)| **to - **from)?;
+    let all = times.last()? - times.first()?;
+    let others = all - (to - from);
+    let half = (others / 2).max(1);
+    (to - from > 4 * others && to - from > 4).then_some((from + half, to - half))
+}
+
+/// Every time that is known of, in order.
+fn times(record: &ChangeRecord) -> Vec<i64> {
     let mut times: Vec<i64> = Vec::new();
     times.extend(milliseconds(&record.entry.began));
     times.extend(record.entry.ended.as_deref().and_then(milliseconds));
@@ -206,9 +235,9 @@ fn span(record: &ChangeRecord) -> (i64, i64) {
             times.extend(process.moments.iter().map(|moment| moment.at_ms));
         }
     }
-    let begin = times.iter().min().copied().unwrap_or(0);
-    let end = times.iter().max().copied().unwrap_or(0);
-    (begin, end.max(begin.saturating_add(1)))
+    times.sort_unstable();
+    times.dedup();
+    times
 }
 
 fn phase_end(began: i64, took_us: u64) -> i64 {
@@ -259,10 +288,10 @@ pub fn draw(record: &ChangeRecord) -> String {
     );
     title(record, &scale, &mut out);
     phases(record, &scale, bottom, &mut out);
-    axis(&scale, bottom, &mut out);
     for (number, row) in rows.iter().enumerate() {
         bar(row, TOP + number * scale.height, &scale, &mut out);
     }
+    axis(&scale, bottom, &mut out);
     if rows.is_empty() {
         let y = TOP + 14;
         add(
@@ -279,6 +308,7 @@ const STYLE: &str = "<style>
   .page { fill: #fff }
   .phase { fill: #f3f5f8 } .odd { fill: #e6eaf0 }
   .tick { stroke: #c3cad4; stroke-width: 1 }
+  .cut { stroke: #556; stroke-width: 3; stroke-dasharray: 2 5 }
   .before { fill: #b9c6d6 } .after { fill: #8fc28a }
   .asked { fill: #e8d26a } .preparing { fill: #cfa6e0 } .waiting { fill: #a678c0 }
   .stopping { fill: #f0a35e } .down { fill: #d64541 } .starting { fill: #5b9bd5 }
@@ -296,7 +326,7 @@ fn title(record: &ChangeRecord, scale: &Scale, out: &mut String) {
         || ("running".to_owned(), entry.from),
         |report| (report.outcome.to_string(), report.generation),
     );
-    let asked = escape(&shortened(&history::actions(&entry.request.actions), 110));
+    let asked = escape(&shortened(&history::asked(entry), 110));
     add(
         out,
         format_args!(
@@ -382,7 +412,7 @@ fn phases(record: &ChangeRecord, scale: &Scale, bottom: usize, out: &mut String)
 
 /// Lines at round times, at most some twelve for a screen's width.
 fn axis(scale: &Scale, bottom: usize, out: &mut String) {
-    let duration = scale.end - scale.begin;
+    let duration = scale.shown(scale.end);
     let most = i64::try_from(scale.width / 75).unwrap_or(12).max(1);
     let steps = (0..18).flat_map(|power| [1, 2, 5].map(|one| one * 10_i64.pow(power)));
     let step = steps
@@ -390,7 +420,13 @@ fn axis(scale: &Scale, bottom: usize, out: &mut String) {
         .find(|step| duration / step < most)
         .unwrap_or(duration);
     let mut at = 0;
-    while at <= duration {
+    while at <= scale.end - scale.begin {
+        if let Some((from, to)) = scale.cut
+            && (from..to).contains(&(scale.begin + at))
+        {
+            at = (to - scale.begin) / step * step + step;
+            continue;
+        }
         let x = scale.x(scale.begin + at);
         let text = millis(u64::try_from(at).unwrap_or(0));
         let y = bottom + 14;
@@ -402,6 +438,18 @@ fn axis(scale: &Scale, bottom: usize, out: &mut String) {
             ),
         );
         at += step;
+    }
+    if let Some((from, to)) = scale.cut {
+        let (x, y) = (scale.x(from), bottom + 26);
+        let left_out = millis(u64::try_from(to - from).unwrap_or(0));
+        add(
+            out,
+            format_args!(
+                "<line class=\"cut\" x1=\"{x}\" y1=\"{TOP}\" x2=\"{x}\" y2=\"{bottom}\"/>\
+                 <text class=\"small\" x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">\
+                 {left_out} left out here</text>\n"
+            ),
+        );
     }
 }
 
@@ -672,6 +720,8 @@ pub(super) mod tests {
         let scale = Scale::new(&record, &rows(&record));
         let width = scale.x(BEGAN + 180) - scale.x(BEGAN + 100);
         assert!(width >= 11, "{width} px of {}", scale.width);
+        assert!(scale.width < 1000, "what is left out takes no room");
+        assert!(draw(&record).contains("left out here"));
     }
 
     #[test]
