@@ -26,8 +26,12 @@ pub fn contradiction(
     };
     match (facts, truth) {
         (None, None) => None,
-        (Some(_), None) => Some("says that it is for the loader, which its bytes are not".to_owned()),
-        (None, Some(_)) => Some("does not say that it is for the loader, which its bytes are".to_owned()),
+        (Some(_), None) => {
+            Some("says that it is for the loader, which its bytes are not".to_owned())
+        }
+        (None, Some(_)) => {
+            Some("does not say that it is for the loader, which its bytes are".to_owned())
+        }
         (Some(facts), Some(truth)) if facts == truth => None,
         (Some(facts), Some(truth)) => Some(difference(facts, truth)),
     }

@@ -58,9 +58,8 @@ pub fn run(args: &KeygenArgs, show: &mut Show) -> Result<Outcome, CommandError> 
         secret: with_extension(&args.name, "sec"),
         public: with_extension(&args.name, "pub"),
     };
-    let again = |error| {
-        CommandError::from(error).hint("a key is never written over: give it another name")
-    };
+    let again =
+        |error| CommandError::from(error).hint("a key is never written over: give it another name");
     if made.public.exists() {
         let taken = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
         let text = format!("{} is there already", made.public.display());

@@ -118,10 +118,7 @@ fn signed(package: &ReadPackage) -> SignedPackage {
 /// The keys that a package's signatures name; whether they hold is not looked at.
 pub(crate) fn keys_of(package: &ReadPackage) -> Vec<KeyId> {
     let signatures = Signatures::parse(package.signature.as_deref().unwrap_or_default());
-    signatures.map_or_else(
-        |_| Vec::new(),
-        |all| all.iter().map(|(id, _)| id).collect(),
-    )
+    signatures.map_or_else(|_| Vec::new(), |all| all.iter().map(|(id, _)| id).collect())
 }
 
 fn text(one: &Signed, look: Look) -> String {
