@@ -4,7 +4,7 @@
 //! scan: /proc ─► sights ─► judge: what became of each file ─► report: by unit, with what restarts it
 //!        └─ places: the file at a path in a process's root · contents: digest and signature, once
 //! ```
-//! It needs no package and no daemon of ours. [`judge`], [`units`] and [`report`] are pure; the
+//! It needs no package and no daemon of ours. `judge`, `units` and `report` are pure; the
 //! others read, and write nothing.
 //!
 //! What it cannot see: what a process has read and not mapped (scripts, modules, classes,

@@ -437,110 +437,112 @@ mod tests {
         format!("{}: {how}", owner.title())
     }
 
+    /// Lines of a control group file, and what is told of the process.
+    const PLACES: &[(&str, &str)] = &[
+        (
+            "0::/system.slice/nginx.service\n",
+            "nginx.service: systemctl restart nginx.service",
+        ),
+        (
+            "0::/system.slice/system-postgresql.slice/postgresql@15-main.service\n",
+            "postgresql@15-main.service: systemctl restart postgresql@15-main.service",
+        ),
+        (
+            "0::/system.slice/nginx.service/workers\n",
+            "nginx.service: systemctl restart nginx.service",
+        ),
+        (
+            r"0::/system.slice/a\x2db.service",
+            r"a\x2db.service: systemctl restart 'a\x2db.service'",
+        ),
+        (
+            "0::/system.slice/dbus.service\n",
+            "dbus.service: systemctl reboot",
+        ),
+        (
+            "0::/user.slice/user-1000.slice/session-3.scope\n",
+            "session 3 of u1000: u1000 logs out of session 3 and in again",
+        ),
+        (
+            "0::/user.slice/user-1000.slice/user@1000.service/app.slice/pipewire.service\n",
+            "pipewire.service of u1000: systemctl --user --machine=u1000@.host restart pipewire.service",
+        ),
+        (
+            "0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-firefox-12.scope\n",
+            "app-firefox-12.scope of u1000: u1000 closes app-firefox-12.scope and opens it again",
+        ),
+        (
+            "0::/user.slice/user-1000.slice/user@1000.service/init.scope\n",
+            "systemd of u1000: systemctl --user --machine=u1000@.host daemon-reexec",
+        ),
+        (
+            "0::/system.slice/changeover-processes.service/web.process\n",
+            "web (supervised): pkgtool restart web",
+        ),
+        (
+            "0::/changeover.slice/web.process/sub\n",
+            "web (supervised): pkgtool restart web",
+        ),
+        (
+            "3:pids:/changeover-00ff00ff00ff00ff.slice/web.process\n1:name=systemd:/\n0::/\n",
+            "web (supervised): pkgtool restart web",
+        ),
+        (
+            "0::/system.slice/docker-0123456789abcdef.scope\n",
+            "docker container 0123456789ab: docker restart 0123456789ab",
+        ),
+        (
+            "4:memory:/docker/0123456789abcdef\n0::/docker/0123456789abcdef\n",
+            "docker container 0123456789ab: docker restart 0123456789ab",
+        ),
+        (
+            "0::/machine.slice/libpod-0123456789abcdef.scope/container\n",
+            "podman container 0123456789ab: podman restart 0123456789ab",
+        ),
+        (
+            "0::/machine.slice/systemd-nspawn@box.service/payload/system.slice/cron.service\n",
+            "cron.service in machine container box: systemctl --machine=box restart cron.service",
+        ),
+        (
+            r"0::/machine.slice/machine-my\x2dbox.scope/payload",
+            "machine container my-box: machinectl reboot my-box",
+        ),
+        (
+            "0::/lxc.payload.web/system.slice/cron.service\n",
+            "cron.service in lxc container web: lxc-stop --reboot --name web",
+        ),
+        (
+            "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-0123456789abcdef.scope\n",
+            "kubernetes container 0123456789ab: restart the container 0123456789ab",
+        ),
+        ("0::/openrc.sshd\n", "sshd: rc-service sshd restart"),
+        (
+            "0::/system.slice/run-r1.scope\n",
+            "run-r1.scope: systemd did not start run-r1.scope: who did starts it again",
+        ),
+        (
+            "0::/\n",
+            "/usr/sbin/it: no unit is known: end /usr/sbin/it and start it again as it was started",
+        ),
+        (
+            "",
+            "/usr/sbin/it: no unit is known: end /usr/sbin/it and start it again as it was started",
+        ),
+        // Names from a stranger's own tree do not become commands.
+        (
+            "0::/system.slice/a'b; reboot.service",
+            "a'b; reboot.service: systemctl restart 'a'\\''b; reboot.service'",
+        ),
+        (
+            "0::/changeover.slice/../x y.process\n",
+            "/usr/sbin/it: no unit is known: end /usr/sbin/it and start it again as it was started",
+        ),
+    ];
+
     #[test]
     fn each_place_in_the_tree_has_its_restart() {
-        let cases = [
-            (
-                "0::/system.slice/nginx.service\n",
-                "nginx.service: systemctl restart nginx.service",
-            ),
-            (
-                "0::/system.slice/system-postgresql.slice/postgresql@15-main.service\n",
-                "postgresql@15-main.service: systemctl restart postgresql@15-main.service",
-            ),
-            (
-                "0::/system.slice/nginx.service/workers\n",
-                "nginx.service: systemctl restart nginx.service",
-            ),
-            (
-                r"0::/system.slice/a\x2db.service",
-                r"a\x2db.service: systemctl restart 'a\x2db.service'",
-            ),
-            (
-                "0::/system.slice/dbus.service\n",
-                "dbus.service: systemctl reboot",
-            ),
-            (
-                "0::/user.slice/user-1000.slice/session-3.scope\n",
-                "session 3 of u1000: u1000 logs out of session 3 and in again",
-            ),
-            (
-                "0::/user.slice/user-1000.slice/user@1000.service/app.slice/pipewire.service\n",
-                "pipewire.service of u1000: systemctl --user --machine=u1000@.host restart pipewire.service",
-            ),
-            (
-                "0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-firefox-12.scope\n",
-                "app-firefox-12.scope of u1000: u1000 closes app-firefox-12.scope and opens it again",
-            ),
-            (
-                "0::/user.slice/user-1000.slice/user@1000.service/init.scope\n",
-                "systemd of u1000: systemctl --user --machine=u1000@.host daemon-reexec",
-            ),
-            (
-                "0::/system.slice/changeover-processes.service/web.process\n",
-                "web (supervised): pkgtool restart web",
-            ),
-            (
-                "0::/changeover.slice/web.process/sub\n",
-                "web (supervised): pkgtool restart web",
-            ),
-            (
-                "3:pids:/changeover-00ff00ff00ff00ff.slice/web.process\n1:name=systemd:/\n0::/\n",
-                "web (supervised): pkgtool restart web",
-            ),
-            (
-                "0::/system.slice/docker-0123456789abcdef.scope\n",
-                "docker container 0123456789ab: docker restart 0123456789ab",
-            ),
-            (
-                "4:memory:/docker/0123456789abcdef\n0::/docker/0123456789abcdef\n",
-                "docker container 0123456789ab: docker restart 0123456789ab",
-            ),
-            (
-                "0::/machine.slice/libpod-0123456789abcdef.scope/container\n",
-                "podman container 0123456789ab: podman restart 0123456789ab",
-            ),
-            (
-                "0::/machine.slice/systemd-nspawn@box.service/payload/system.slice/cron.service\n",
-                "cron.service in machine container box: systemctl --machine=box restart cron.service",
-            ),
-            (
-                r"0::/machine.slice/machine-my\x2dbox.scope/payload",
-                "machine container my-box: machinectl reboot my-box",
-            ),
-            (
-                "0::/lxc.payload.web/system.slice/cron.service\n",
-                "cron.service in lxc container web: lxc-stop --reboot --name web",
-            ),
-            (
-                "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-0123456789abcdef.scope\n",
-                "kubernetes container 0123456789ab: restart the container 0123456789ab",
-            ),
-            ("0::/openrc.sshd\n", "sshd: rc-service sshd restart"),
-            (
-                "0::/system.slice/run-r1.scope\n",
-                "run-r1.scope: systemd did not start run-r1.scope: who did starts it again",
-            ),
-            (
-                "0::/\n",
-                "/usr/sbin/it: no unit is known: end /usr/sbin/it and start it again as it was started",
-            ),
-            (
-                "",
-                "/usr/sbin/it: no unit is known: end /usr/sbin/it and start it again as it was started",
-            ),
-            // Names from a stranger's own tree do not become commands.
-            (
-                "0::/system.slice/a'b; reboot.service",
-                "a'b; reboot.service: systemctl restart 'a'\\''b; reboot.service'",
-            ),
-            (
-                "0::/changeover.slice/../x y.process\n",
-                "/usr/sbin/it: no unit is known: end /usr/sbin/it and start it again as it was started",
-            ),
-        ];
-        for (cgroup, expected) in cases {
-            assert_eq!(told(cgroup, "it"), expected, "{cgroup}");
+        for (cgroup, expected) in PLACES {
+            assert_eq!(told(cgroup, "it"), *expected, "{cgroup}");
         }
     }
 
