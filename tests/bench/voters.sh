@@ -24,7 +24,7 @@ cp "$(command -v voter)" voters/
 {
 	printf '[package]\nname = "voters"\nversion = "1"\nrequires = ["libanswer", "runtime"]\n[files]\n"voter" = "/usr/bin/"\n'
 	for ((i = 1; i <= n; i++)); do
-		printf '[[process]]\nname = "voter%s"\nkind = "self-managing"\nexec = ["/usr/bin/voter", "/run/voter%s"]\n' "$i" "$i"
+		printf '[[process]]\nname = "voter%s"\nkind = "self-managing"\nexec = ["/usr/bin/voter", "%s/voter%s"]\n' "$i" "$dir" "$i"
 	done
 } >voters/package.toml
 pkgtool build voters/package.toml -o voters.pkg >/dev/null

@@ -14,7 +14,7 @@ done
 	echo "votes.sh: not all $n processes have registered" >&2
 	exit 1
 }
-echo "veto measuring" >/run/voter1
+echo "veto measuring" >"$dir/voter1"
 now() { date +%s%N; }
 # From the first question to the last answer, of all processes.
 between() {

@@ -310,6 +310,9 @@ fn silence_is_a_veto_that_names_its_way_round_and_more_time_is_given() -> Result
     Ok(())
 }
 
+/// Watches the node's own bus.
+const MONITOR: &str = r#"exec dbus-monitor --address "$CHANGEOVER_BUS" "$1""#;
+
 #[test]
 fn whoever_watches_the_bus_hears_how_each_change_ended() -> Result<()> {
     let house = House::build()?;
@@ -317,7 +320,7 @@ fn whoever_watches_the_bus_hears_how_each_change_ended() -> Result<()> {
     registered(&node)?;
     let rule = "type='signal',interface='org.changeover.Install1.Manager',member='Ended'";
     let mut watch = node
-        .command(&["dbus-monitor", "--system", rule])?
+        .command(&["sh", "-c", MONITOR, "sh", rule])?
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
