@@ -82,7 +82,10 @@ fn a_change_is_found_by_what_it_did_and_told_with_its_times() -> Result<()> {
     ensure!(text.contains("\nappd     restart"), "the process: {text}");
     let picture = node.ok(&["pkgtool", "history", "plot", "2"])?;
     ensure!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
-    ensure!(picture.contains("<title>appd: runs changed for"), "{picture}");
+    ensure!(
+        picture.contains("<title>appd: runs changed for"),
+        "{picture}"
+    );
     let missing = node.fails(1, &["pkgtool", "history", "show", "9"])?;
     ensure!(missing.contains("there is no change 9"), "{missing}");
     Ok(())
