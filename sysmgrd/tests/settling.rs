@@ -171,6 +171,25 @@ async fn a_daemon_that_is_told_to_stop_everything_does_not_settle_first() {
 }
 
 #[tokio::test]
+async fn on_the_way_back_no_health_program_keeps_the_old_software_from_running() {
+    let node = Node::start();
+    let (one, two) = (node.tree(1, "one"), node.tree(2, "two"));
+    let mut ill = notify("ill");
+    ill.check = words("/usr/bin/daemon say 3-peers-of-4 exit 2");
+    node.transition(&starting(one.clone(), [notify("ill")]))
+        .await;
+    let mut forward = starting(two, []);
+    forward.changed = vec![wanted(ill.clone())];
+    let report = node.transition(&forward).await;
+    assert!(reason(&report, "ill").starts_with("its check ended"));
+    let mut back = starting(one, []);
+    (back.change, back.changed) = (forward.change, forward.changed.clone());
+    let report = node.transition(&back).await;
+    assert_eq!(report.failed, []);
+    assert_eq!(whats(&report, "ill").last(), Some(&What::Ready));
+}
+
+#[tokio::test]
 async fn a_failed_check_is_not_waited_out() {
     let node = Node::start();
     let mut ill = notify("ill");

@@ -240,6 +240,8 @@ pub struct Engine {
     unheard: BTreeMap<ProcessName, Unheard>,
     /// The change that processes were told of last.
     told: Option<ChangeId>,
+    /// The last transition that was begun for a change.
+    last: Option<(ChangeId, Generation)>,
     /// What the running change is, from *prepare* on.
     announcement: Option<Announcement>,
     /// Processes whose live state has changed since it was written.
@@ -269,6 +271,7 @@ impl Engine {
             questions: 0,
             unheard: BTreeMap::new(),
             told: None,
+            last: None,
             announcement: None,
             unsaved: BTreeSet::new(),
             held: BTreeSet::new(),

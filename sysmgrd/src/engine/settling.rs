@@ -53,16 +53,17 @@ enum Next {
 }
 
 impl Engine {
-    /// Runs the health program of a process whose step is done.
+    /// Runs the health program of a process whose step is done. On the way back none is run: what
+    /// ran before is put back whatever it would say.
     pub(super) fn begin_check(&mut self, name: &ProcessName) {
-        let Some(process) = self.processes.get(name) else {
+        let forward = self.run.as_ref().filter(|run| !run.is_back);
+        let (Some(run), Some(process)) = (forward, self.processes.get(name)) else {
             return;
         };
         if process.spec.check.is_empty() {
             return;
         }
-        let change = self.run.as_ref().and_then(|run| run.change);
-        let change = change.unwrap_or_default().to_string();
+        let change = run.change.unwrap_or_default().to_string();
         let variables = BTreeMap::from([("CHANGEOVER_CHANGE".to_owned(), change)]);
         let (program, leash) = self.beside(process, process.spec.check.clone(), variables);
         let limit = process.spec.check_timeout;

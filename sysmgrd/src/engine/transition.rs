@@ -9,7 +9,7 @@ use model::bus::Error;
 use model::change::{Moment, Progress, Verdict, What};
 use model::process::Kind;
 use model::transition::{StateAct, Told, Transition, TransitionReport, Tree, Wanted};
-use model::{ChangeId, ProcessName, fault};
+use model::{ChangeId, Generation, ProcessName, fault};
 use resolve::steps::{Member, StepKind, graph};
 
 use super::settling::Settling;
@@ -34,6 +34,8 @@ pub(crate) struct Run {
     pub(super) replies: Vec<Reply<TransitionReport>>,
     /// When its first step was taken.
     pub(super) began: Instant,
+    /// Whether it takes back what an earlier one for the same change did.
+    pub(super) is_back: bool,
     pub(super) settling: Settling,
 }
 
@@ -206,7 +208,7 @@ impl Engine {
             .collect();
         let root = std::path::PathBuf::from("/");
         let none = Tree {
-            generation: model::Generation(0),
+            generation: Generation(0),
             root,
         };
         let tree = self.tree.clone().unwrap_or(none);
@@ -254,6 +256,7 @@ impl Engine {
             active: BTreeMap::new(),
             replies: vec![reply],
             began: clock::now(),
+            is_back: self.is_back(change, tree.generation),
             settling: Settling::new(settling_ms),
         };
         if !starts {
@@ -268,6 +271,12 @@ impl Engine {
             let made = made.await.unwrap_or_else(|error| Err(error.to_string()));
             handle.send(Event::TreeReady(Box::new(run), made)).await;
         });
+    }
+
+    /// Whether a transition to `generation` takes back what the last one for this change did.
+    fn is_back(&self, change: Option<ChangeId>, generation: Generation) -> bool {
+        let last = self.last.filter(|(last, _)| Some(*last) == change);
+        last.is_some_and(|(change, last)| change != ChangeId(0) && last != generation)
     }
 
     pub(super) fn tree_ready(&mut self, run: Run, made: Result<(), String>) {
@@ -329,6 +338,9 @@ impl Engine {
     fn begin(&mut self, run: Run) {
         self.held = run.parts.keys().cloned().collect();
         let first = run.walk.first();
+        self.last = (run.change)
+            .map(|change| (change, run.tree.generation))
+            .or(self.last);
         self.run = Some(run);
         self.join();
         for number in first {
