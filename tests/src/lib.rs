@@ -11,6 +11,7 @@ pub mod disk;
 pub mod house;
 pub mod machine;
 pub mod node;
+pub mod on_bus;
 pub mod steer;
 pub mod store;
 pub mod wait;

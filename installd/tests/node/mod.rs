@@ -464,7 +464,10 @@ impl Served {
         let asked = script.asked_at.into_iter().flat_map(|at_ms| {
             let what = model::change::What::Asked;
             let moment = model::change::Moment { what, at_ms };
-            let names = ask.asked.iter().map(move |one| (one.process.clone(), moment));
+            let names = ask
+                .asked
+                .iter()
+                .map(move |one| (one.process.clone(), moment));
             names.collect::<Vec<_>>()
         });
         let moments = asked.collect();
