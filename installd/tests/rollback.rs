@@ -76,11 +76,11 @@ async fn a_rollback_that_fails_too_is_never_silent() {
     });
     let report = node.apply(activate(&["app=2"])).await.unwrap();
     assert_eq!(report.outcome, Outcome::Failed);
-    assert_eq!(
-        report.failure,
-        Some(model::change::Failure::RollbackFailed)
-    );
-    let told = |all: &[String]| all.iter().any(|one| one.contains("was not taken back wholly"));
+    assert_eq!(report.failure, Some(model::change::Failure::RollbackFailed));
+    let told = |all: &[String]| {
+        all.iter()
+            .any(|one| one.contains("was not taken back wholly"))
+    };
     let status = node.engine.status().await.unwrap();
     assert!(told(&status.discrepancies), "{:?}", status.discrepancies);
     let (dir, config) = node.kill();
@@ -107,7 +107,8 @@ async fn pinned_generations_stay_and_others_go() {
     let numbers = async || {
         let status = node.engine.status().await.unwrap();
         let all = status.generations.iter();
-        all.map(|one| (one.generation.0, one.pinned)).collect::<Vec<_>>()
+        all.map(|one| (one.generation.0, one.pinned))
+            .collect::<Vec<_>>()
     };
     assert_eq!(numbers().await, [(4, false), (3, false), (1, true)]);
     node.engine.forget(vec![Generation(1)]).await.unwrap_err();

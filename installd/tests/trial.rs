@@ -168,7 +168,10 @@ async fn a_commit_keeps_a_trial_and_disturbs_nobody() {
     let transitions = sysmgrd.script(|script| script.transitions.len());
     let report = node.engine.commit("the test".to_owned()).await.unwrap();
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");
-    assert_eq!(sysmgrd.script(|script| script.transitions.len()), transitions);
+    assert_eq!(
+        sysmgrd.script(|script| script.transitions.len()),
+        transitions
+    );
     let status = node.engine.status().await.unwrap();
     assert_eq!((status.trial, status.committed), (false, Generation(2)));
     assert_eq!(read(&node.tree(Generation(2)), "only-2").unwrap(), "2");
@@ -224,6 +227,43 @@ async fn a_restart_of_installd_leaves_a_trial_as_it_is() {
     assert_eq!((status.trial, status.generation), (true, Generation(2)));
     assert_eq!(sysmgrd.running(), [("appd".to_owned(), 2)]);
     assert_eq!(read(&tree(&node, 2), "only-2").unwrap(), "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_a_trial_it_is_finished_in_this_boot_and_undone_in_another() {
+    for reboot in [false, true] {
+        let (node, old) = node_with(&[app("1"), app("2")]).await;
+        let before = storage(&node);
+        old.script(|script| script.hold = true);
+        let engine = node.engine.clone();
+        tokio::spawn(async move { engine.apply(trial(&["app=2"]), "t".to_owned()).await });
+        old.begun().await;
+        let (dir, config) = node.kill();
+        old.stop();
+        if reboot {
+            node::unmount_trials(&config);
+            fs_err::write(&config.boot_id_file, "boot-2\n").unwrap();
+            old.script(|script| script.running.clear());
+        }
+        let sysmgrd = Sysmgrd::with(&config, std::sync::Arc::clone(&old.script));
+        let node = Node::over(dir, config);
+        let runs = if reboot { 1 } else { 2 };
+        sysmgrd.runs(&[("appd", runs)]).await;
+        let status = loop {
+            let status = node.engine.status().await.unwrap();
+            if status.change.is_none() {
+                break status;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        };
+        assert_eq!(
+            (status.generation, status.trial),
+            (Generation(runs), !reboot)
+        );
+        assert_eq!(status.committed, Generation(1));
+        assert_eq!(tree(&node, 2).exists(), !reboot);
+        assert_eq!(storage(&node).len(), before.len());
+    }
 }
 
 #[tokio::test]

@@ -34,7 +34,11 @@ impl Engine {
         });
     }
 
-    pub(super) fn added(&mut self, added: Result<Vec<AddedPackage>, Error>, reply: Reply<Vec<AddedPackage>>) {
+    pub(super) fn added(
+        &mut self,
+        added: Result<Vec<AddedPackage>, Error>,
+        reply: Reply<Vec<AddedPackage>>,
+    ) {
         self.adding = false;
         let shelved = added.and_then(|added| {
             let shelf = Arc::make_mut(&mut self.shelf);

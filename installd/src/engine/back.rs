@@ -33,7 +33,6 @@ impl Back<'_> {
         db: &mut Db,
         sysmgr: &mut Sysmgr,
     ) -> Result<Vec<String>, String> {
-        let explain = |error: sys::Error| Chain(&error).to_string();
         // A journal that cannot be written must not keep the old set from running again.
         let step = db.intend(self.id, &Step::RollBack);
         if let Err(error) = &step {
@@ -58,14 +57,19 @@ impl Back<'_> {
                 return Err(why);
             }
         }
-        if self.made {
-            db.delete_generation(self.target).map_err(explain)?;
-            context.trials().remove(self.target).map_err(explain)?;
-        }
-        if let Ok(step) = step {
-            db.step_done(self.id, step).map_err(explain)?;
+        if let Err(error) = self.clear(context, db, step.ok()) {
+            tracing::warn!(error = %Chain(&error), "what is left of it goes with the next start");
         }
         Ok(notes)
+    }
+
+    /// The old set runs: what is left of the new one goes.
+    fn clear(&self, context: &Context, db: &mut Db, step: Option<i64>) -> Result<(), sys::Error> {
+        if self.made {
+            db.delete_generation(self.target)?;
+            context.trials().remove(self.target)?;
+        }
+        step.map_or(Ok(()), |step| db.step_done(self.id, step))
     }
 
     async fn files(&self, context: &Context, db: &mut Db) -> Result<Vec<String>, Error> {
@@ -75,7 +79,10 @@ impl Back<'_> {
             .unwrap_or_default();
         let own = context.clone();
         let notes = blocking(move || own.with_config(|config| config.undo(&changes))).await?;
-        db.set_running(self.origin, &context.boot)?;
+        let here = (self.origin, context.boot.clone());
+        if db.running()? != Some(here) {
+            db.set_running(self.origin, &context.boot)?;
+        }
         Ok(notes)
     }
 }

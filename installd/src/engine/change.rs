@@ -98,10 +98,15 @@ impl Changeover {
         self.close(&mut report, &standing);
         if let Err(error) = self.db.end_change(&report) {
             let error = Chain(&error).to_string();
-            tracing::error!(change = self.id.0, error, "the end of the change was not written");
-            report
-                .discrepancies
-                .push(format!("the end of change {} is not in the history: {error}", self.id));
+            tracing::error!(
+                change = self.id.0,
+                error,
+                "the end of the change was not written"
+            );
+            report.discrepancies.push(format!(
+                "the end of change {} is not in the history: {error}",
+                self.id
+            ));
         }
         let told = Ended {
             change: self.id,
@@ -133,7 +138,8 @@ impl Changeover {
             moments.entry(process).or_default().push(moment);
         }
         for one in &mut report.processes {
-            one.moments.extend(moments.remove(&one.name).unwrap_or_default());
+            one.moments
+                .extend(moments.remove(&one.name).unwrap_or_default());
             one.moments.sort_by_key(|moment| moment.at_ms);
         }
         // Whoever was asked and not touched.
@@ -142,7 +148,11 @@ impl Changeover {
         for one in asked {
             moments.entry(one.process).or_default();
         }
-        let touched: BTreeSet<_> = report.processes.iter().map(|one| one.name.clone()).collect();
+        let touched: BTreeSet<_> = report
+            .processes
+            .iter()
+            .map(|one| one.name.clone())
+            .collect();
         moments.retain(|name, _| !touched.contains(name));
         report.processes.extend(moments.into_iter().map(untouched));
     }

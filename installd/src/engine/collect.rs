@@ -107,7 +107,11 @@ impl Engine {
     /// Those generations, and those that lie beneath them where they ran as trials.
     fn and_beneath(&self, mut inhabited: BTreeSet<Generation>) -> BTreeSet<Generation> {
         let trials = self.context.trials();
-        let beneath: Vec<_> = trials.all().iter().filter_map(|one| trials.base(*one)).collect();
+        let beneath: Vec<_> = trials
+            .all()
+            .iter()
+            .filter_map(|one| trials.base(*one))
+            .collect();
         inhabited.extend(beneath);
         inhabited
     }
@@ -174,9 +178,8 @@ impl Engine {
     /// back to are among them.
     fn state_versions(&self) -> BTreeSet<(ProcessName, u32)> {
         let specs = self.shelf.iter().flat_map(|one| &one.manifest.processes);
-        let version = |spec: &model::ProcessSpec| {
-            (spec.name.clone(), spec.state_version.unwrap_or_default())
-        };
+        let version =
+            |spec: &model::ProcessSpec| (spec.name.clone(), spec.state_version.unwrap_or_default());
         specs.map(version).collect()
     }
 

@@ -3,7 +3,11 @@
 use std::fs::File;
 use std::time::Duration;
 
-use model::change::{AddedPackage, ChangeRecord, ChangeReport, HistoryEntry, HistoryFilter, PackageRef, PlanReport, Progress, Request, RunningChange, StatusReport, StoredPackage, Thoroughness, VerifyReport, WhyReport};
+use model::change::{
+    AddedPackage, ChangeRecord, ChangeReport, HistoryEntry, HistoryFilter, PackageRef, PlanReport,
+    Progress, Request, RunningChange, StatusReport, StoredPackage, Thoroughness, VerifyReport,
+    WhyReport,
+};
 use model::{ChangeId, Generation, PackageId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 

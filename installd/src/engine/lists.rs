@@ -396,12 +396,19 @@ fn start_timeout(plan: &Plan, process: &ProcessName) -> u64 {
 
 /// What `forward` did to the state of the processes that `back` starts again, undone: the copy is
 /// put back, or else the program that undoes it is run in the view that knows it.
-pub(super) fn state_back(forward: &Transition, back: &Transition) -> BTreeMap<ProcessName, StateAct> {
+pub(super) fn state_back(
+    forward: &Transition,
+    back: &Transition,
+) -> BTreeMap<ProcessName, StateAct> {
     let started = back.changed.iter().chain(&back.dependent).chain(&back.new);
     let undone = started.filter_map(|one| {
         let act = forward.state.get(&one.spec.name)?;
         let up = act.from < act.to;
-        let newer = if up { spec_of(forward, &one.spec.name) } else { None };
+        let newer = if up {
+            spec_of(forward, &one.spec.name)
+        } else {
+            None
+        };
         let command = match (&act.snapshot, newer) {
             (None, Some(newer)) => newer.migrate_back.clone(),
             (None, None) => one.spec.migrate.clone(),
@@ -413,7 +420,11 @@ pub(super) fn state_back(forward: &Transition, back: &Transition) -> BTreeMap<Pr
             snapshot: None,
             restore: None,
             take_back: act.snapshot.clone(),
-            tree: if up { forward.tree.clone() } else { back.tree.clone() },
+            tree: if up {
+                forward.tree.clone()
+            } else {
+                back.tree.clone()
+            },
             command,
             timeout_ms: act.timeout_ms,
         };

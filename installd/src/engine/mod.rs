@@ -265,6 +265,16 @@ impl Engine {
         });
     }
 
+    /// The discrepancies; those that nobody has heard of yet go to the log.
+    fn news(&self) -> Vec<String> {
+        let all = self.discrepancies();
+        let known = &self.view.borrow().discrepancies;
+        for one in all.iter().filter(|one| !known.contains(one)) {
+            tracing::warn!("discrepancy: {one}");
+        }
+        all
+    }
+
     /// Lets everyone see what runs.
     fn publish(&mut self) {
         let view = View {
@@ -275,7 +285,7 @@ impl Engine {
                 .iter()
                 .map(|package| package.id.name_version())
                 .collect(),
-            discrepancies: self.discrepancies(),
+            discrepancies: self.news(),
             start: self.start,
             change: self.change.clone(),
             store: self.view.borrow().store,

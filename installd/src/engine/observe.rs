@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use model::change::ProcessStatus;
 use model::Generation;
-use resolve::deps::Shelf;
+use model::change::ProcessStatus;
 use resolve::Package;
+use resolve::deps::Shelf;
 
 use super::Context;
 use super::recover::replaced;

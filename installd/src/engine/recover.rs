@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use model::change::{ChangeReport, Failure, HistoryFilter, Outcome, RunningChange};
 use model::report::Chain;
-use model::transition::{Ended, Wanted};
+use model::transition::{Ended, Transition, Wanted};
 use model::{ChangeId, Generation, PackageId, PackageName, ProcessName};
 
 use super::back::Back;
@@ -79,11 +79,26 @@ fn undo(context: &Context, db: &mut Db, unfinished: &Unfinished) -> Result<(), E
         };
         db.set_running(pointer, &context.boot)?;
     }
+    let begun = unfinished
+        .steps
+        .iter()
+        .any(|(step, _)| *step == Step::Transition);
+    let elsewhen = unfinished.boot != context.boot;
+    let rewrote = |told: &&Transition| begun && elsewhen && !told.state.is_empty();
+    let rewrote = unfinished.transition.as_ref().filter(rewrote);
+    if rewrote.is_some() {
+        db.note_undone(rewrote)?;
+    }
     if unfinished.is_commit() {
-        context.generations.remove(unfinished.target)?;
+        if db.trials()?.contains(&unfinished.target) {
+            context.generations.remove(unfinished.target)?;
+        }
     } else if unfinished.request.to.is_none() {
         db.delete_generation(unfinished.target)?;
-        context.generations.remove(unfinished.target)?;
+        // Programs that undo what was done to state run in this tree; it goes with the next sweep.
+        if rewrote.is_none() {
+            context.generations.remove(unfinished.target)?;
+        }
         context.trials().remove(unfinished.target)?;
     }
     let why = if unfinished.boot == context.boot {
@@ -131,7 +146,10 @@ pub(super) fn left_half(db: &Db) -> Result<Option<String>, Error> {
     let last = last.filter(|report| report.failure == Some(Failure::RollbackFailed));
     Ok(last.map(|report| {
         let detail = report.detail.unwrap_or_default();
-        format!("change {} was not taken back wholly: {detail}", report.change)
+        format!(
+            "change {} was not taken back wholly: {detail}",
+            report.change
+        )
     }))
 }
 
@@ -190,9 +208,6 @@ impl Engine {
         self.booting = false;
         self.start = Start::Settled;
         self.change = None;
-        for finding in &booted.findings {
-            tracing::warn!("{finding}");
-        }
         self.findings.extend(booted.findings);
         if let Err(error) = self.reload() {
             self.findings.push(Chain(&error).to_string());
@@ -244,13 +259,21 @@ impl Boot {
         self.setup(running).await?;
         let statuses = self.sysmgr.processes().await?;
         let tree = self.context.tree(running);
-        let next = lists::whole_set(tree, &wanted, &statuses);
+        let mut next = lists::whole_set(tree, &wanted, &statuses);
         if lists::is_empty(&next) {
             return Ok(findings);
+        }
+        let undone = self.db.undone()?;
+        if let Some(undone) = &undone {
+            next.state = lists::state_back(undone, &next);
         }
         let (new, obsolete) = (next.new.len(), next.obsolete.len());
         tracing::info!("starting {new} processes and stopping {obsolete}: generation {running}");
         let done = change::send(&mut self.sysmgr, &next).await?;
+        // Once: what runs from here on writes state that nothing may be put over.
+        if undone.is_some() {
+            self.db.note_undone(None)?;
+        }
         findings.extend(failures(&done));
         Ok(findings)
     }
@@ -284,7 +307,7 @@ impl Boot {
         let (mut report, why) = self.finish_processes(unfinished, committed).await?;
         match why {
             None => self.commit(unfinished)?,
-            Some(why) if committed || unfinished.request.keep_on_failure => {
+            Some(why) if committed || unfinished.stays() => {
                 self.commit(unfinished)?;
                 report.outcome = Outcome::Failed;
                 report.failure = Some(Failure::Kept);
@@ -347,7 +370,7 @@ impl Boot {
 
     fn commit(&mut self, unfinished: &Unfinished) -> Result<(), Error> {
         let committed = self.db.committed()?;
-        if committed != unfinished.target && !unfinished.request.trial {
+        if !unfinished.request.trial {
             let old = self.db.generation(committed)?.list;
             let new = self.db.generation(unfinished.target)?.list;
             let previous = replaced(&self.db.previous()?, &old, &new);

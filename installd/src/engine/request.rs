@@ -2,8 +2,11 @@
 
 use std::fs::File;
 
+use model::change::{
+    AddedPackage, ChangeRecord, ChangeReport, HistoryEntry, HistoryFilter, PackageRef, PlanReport,
+    Request, StatusReport, StoredPackage, Thoroughness, VerifyReport, WhyReport,
+};
 use model::{ChangeId, Generation, PackageId};
-use model::change::{AddedPackage, ChangeRecord, ChangeReport, HistoryEntry, HistoryFilter, PackageRef, PlanReport, Request, StatusReport, StoredPackage, Thoroughness, VerifyReport, WhyReport};
 use tokio::sync::oneshot;
 
 use super::recover::Booted;

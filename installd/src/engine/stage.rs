@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use model::transition::{Announcement, Tree};
 use model::{Digest, PackagePath};
 
+use super::Context;
 use super::change::{Becomes, Changeover, blocking};
 use super::lists;
 use super::request::Error;
-use super::Context;
 use crate::plan::PathChange;
 use crate::sys::clock::Time;
 use crate::sys::db::GenerationRow;
@@ -65,10 +65,7 @@ impl Changeover {
         Ok(tree.map(entry).collect())
     }
 
-    fn kept(
-        &self,
-        entries: &[Entry],
-    ) -> BTreeMap<PackagePath, (Digest, Key)> {
+    fn kept(&self, entries: &[Entry]) -> BTreeMap<PackagePath, (Digest, Key)> {
         let of = |entry: &Entry| {
             let digest = self.plan.kept.get(&entry.entry.path)?;
             let spec = Spec {

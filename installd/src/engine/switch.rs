@@ -240,9 +240,10 @@ impl Changeover {
                 report.failure = Some(Failure::RollbackFailed);
                 let detail = format!("{why}; and the way back failed: {error}");
                 tracing::error!(change = self.id.0, "{detail}");
-                report
-                    .discrepancies
-                    .push(format!("change {} was not taken back wholly: {error}", self.id));
+                report.discrepancies.push(format!(
+                    "change {} was not taken back wholly: {error}",
+                    self.id
+                ));
                 report.detail = Some(detail);
             }
         }

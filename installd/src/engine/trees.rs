@@ -53,8 +53,7 @@ impl Context {
     pub(super) fn copies(&self, kept: &Kept, change: ChangeId, step: &StateStep) -> Copies {
         let put_back = step.restore.then(|| (step.process.clone(), step.to));
         Copies {
-            made: (step.snapshot)
-                .then(|| self.snapshots().path(&step.process, step.from, change)),
+            made: (step.snapshot).then(|| self.snapshots().path(&step.process, step.from, change)),
             put_back: put_back
                 .and_then(|version| kept.get(&version))
                 .map(|copy| copy.path.clone()),
@@ -164,7 +163,9 @@ pub(super) fn rebuild(context: &Context, db: &Db, shelf: &Shelf) -> Result<Vec<S
             }
         });
         match again {
-            Ok(()) => tracing::warn!("the tree of generation {number} was gone and was built again"),
+            Ok(()) => {
+                tracing::warn!("the tree of generation {number} was gone and was built again")
+            }
             Err(error) => lost.push(format!(
                 "the tree of generation {number} is gone and could not be built again: {}",
                 Chain(&error)

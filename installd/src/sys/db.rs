@@ -59,6 +59,11 @@ ALTER TABLE generations ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
 /// On whose word a package was taken: a document, absent in rows from before there were signatures.
 const ADMISSIONS: &str = "ALTER TABLE packages ADD COLUMN admitted TEXT;";
 
+/// A transition that a reboot undid, while what it did to the state of processes is not undone.
+const UNDONE: &str = "
+CREATE TABLE undone (one INTEGER PRIMARY KEY CHECK (one = 1), transition TEXT NOT NULL) STRICT;
+";
+
 /// The node's database.
 #[derive(Debug)]
 pub struct Db {
@@ -122,7 +127,12 @@ impl Db {
             Ok(connection)
         };
         let mut connection = open().map_err(failed("be opened"))?;
-        let migrations = Migrations::new(vec![M::up(SCHEMA), M::up(TRIALS_AND_PINS), M::up(ADMISSIONS)]);
+        let migrations = Migrations::new(vec![
+            M::up(SCHEMA),
+            M::up(TRIALS_AND_PINS),
+            M::up(ADMISSIONS),
+            M::up(UNDONE),
+        ]);
         migrations
             .to_latest(&mut connection)
             .map_err(Error::Migration)?;
@@ -415,7 +425,12 @@ impl Db {
                 }
             }
             let number = int(generation.0);
-            tx.execute("UPDATE generations SET trial = 0 WHERE number = ?1", [number])?;
+            tx.execute(
+                "UPDATE generations SET trial = 0 WHERE number = ?1",
+                [number],
+            )?;
+            // Whatever is committed, the trials before it are over.
+            tx.execute("DELETE FROM generations WHERE trial = 1", [])?;
             let sql = "INSERT OR REPLACE INTO committed VALUES (1, ?1)";
             tx.execute(sql, [number]).map(drop)
         })

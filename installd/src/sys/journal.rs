@@ -79,6 +79,12 @@ impl Unfinished {
         self.steps.iter().any(|(step, _)| *step == Step::Switch)
     }
 
+    /// Whether the new set stays though something of it did not come up: asked for, or because
+    /// state may have been rewritten that the old programs cannot read.
+    pub fn stays(&self) -> bool {
+        self.request.keep_on_failure || self.request.one_way
+    }
+
     /// Whether it keeps the trial that runs, and moves nothing.
     pub fn is_commit(&self) -> bool {
         self.origin == self.target
@@ -188,6 +194,28 @@ impl Db {
         })
     }
 
+    /// Remembers a transition whose state acts are to be undone before processes start; `None`:
+    /// they are.
+    pub fn note_undone(&mut self, told: Option<&Transition>) -> Result<(), Error> {
+        self.durably("remember what is to be undone", |tx| {
+            tx.execute("DELETE FROM undone", [])?;
+            if let Some(told) = told {
+                tx.execute("INSERT INTO undone VALUES (1, ?1)", [json(told)?])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A transition whose state acts are to be undone before processes start.
+    pub fn undone(&self) -> Result<Option<Transition>, Error> {
+        let sql = "SELECT transition FROM undone";
+        let found = self.connection.query_row(sql, [], |row| row.get(0));
+        let found: Option<String> = found
+            .optional()
+            .map_err(failed("tell what is to be undone"))?;
+        found.as_deref().map(document).transpose()
+    }
+
     /// Records how a change ended.
     pub fn end_change(&mut self, report: &ChangeReport) -> Result<(), Error> {
         self.durably("end a change", |tx| {
@@ -281,7 +309,9 @@ impl Db {
             .query_row(sql, [int(generation.0)], |row| row.get(0))
             .optional();
         let found: Option<i64> = found.map_err(failed("tell what ran before"))?;
-        Ok(found.map(|number| Generation(uint(number))).filter(|one| one.0 != 0))
+        Ok(found
+            .map(|number| Generation(uint(number)))
+            .filter(|one| one.0 != 0))
     }
 
     /// Objects that hold what stood below `/etc` before changes to `oldest` and later generations.

@@ -31,7 +31,12 @@ enum Shown<'a> {
 
 fn shown(entry: &Entry) -> Shown<'_> {
     match &entry.entry.node {
-        Node::File(_) => Shown::File(entry.spec().map(|spec| spec.key().text()).unwrap_or_default()),
+        Node::File(_) => Shown::File(
+            entry
+                .spec()
+                .map(|spec| spec.key().text())
+                .unwrap_or_default(),
+        ),
         Node::Link { target } => Shown::Link(target),
         Node::Directory => {
             let mode = match entry.entry.mode & 0o7777 {
@@ -105,7 +110,10 @@ impl Layer {
         }
         let all: BTreeSet<&PackagePath> = put.into_iter().chain(&above).collect();
         Self {
-            put: all.iter().filter_map(|path| new.get(*path).cloned()).collect(),
+            put: all
+                .iter()
+                .filter_map(|path| new.get(*path).cloned())
+                .collect(),
             gone,
         }
     }
@@ -171,15 +179,27 @@ mod tests {
 
     fn told(layer: &Layer) -> (Vec<&str>, Vec<&str>) {
         (
-            layer.put.iter().map(|one| one.entry.path.as_str()).collect(),
+            layer
+                .put
+                .iter()
+                .map(|one| one.entry.path.as_str())
+                .collect(),
             layer.gone.iter().map(PackagePath::as_str).collect(),
         )
     }
 
     #[test]
     fn a_layer_has_what_differs_with_the_directories_above_and_no_more() {
-        let base = [file("/usr/a", b"1"), file("/usr/d/x", b"1"), file("/usr/e/y", b"1")];
-        let new = [file("/usr/a", b"1"), file("/usr/d/x", b"2"), file("/usr/n/z", b"1")];
+        let base = [
+            file("/usr/a", b"1"),
+            file("/usr/d/x", b"1"),
+            file("/usr/e/y", b"1"),
+        ];
+        let new = [
+            file("/usr/a", b"1"),
+            file("/usr/d/x", b"2"),
+            file("/usr/n/z", b"1"),
+        ];
         let layer = Layer::between(&base, &new);
         let put = vec!["/usr", "/usr/d", "/usr/d/x", "/usr/n", "/usr/n/z"];
         assert_eq!(told(&layer), (put, vec!["/usr/e"]));
@@ -203,7 +223,10 @@ mod tests {
         let base = [file("/usr/d/x", b"1"), file("/usr/f", b"1")];
         let new = [file("/usr/d", b"1"), file("/usr/f/x", b"1")];
         let layer = Layer::between(&base, &new);
-        assert_eq!(told(&layer), (vec!["/usr", "/usr/d", "/usr/f", "/usr/f/x"], vec![]));
+        assert_eq!(
+            told(&layer),
+            (vec!["/usr", "/usr/d", "/usr/f", "/usr/f/x"], vec![])
+        );
     }
 
     #[test]

@@ -117,8 +117,14 @@ impl Trials {
         // Half as much again: directories, and what each inode costs.
         let size = parts.limit.saturating_add(parts.limit / 2);
         let options = c_string(format!("mode=0755,size={size}").into_bytes())?;
-        mount("tmpfs", &place, "tmpfs", MountFlags::NODEV, options.as_c_str())
-            .doing(|| format!("mount a tmpfs for the trial {trial}"))?;
+        mount(
+            "tmpfs",
+            &place,
+            "tmpfs",
+            MountFlags::NODEV,
+            options.as_c_str(),
+        )
+        .doing(|| format!("mount a tmpfs for the trial {trial}"))?;
         let (layer, root) = (place.join("layer"), place.join("root"));
         fs_err::create_dir(&layer).doing(what)?;
         fs_err::create_dir(&root).doing(what)?;
@@ -137,8 +143,12 @@ impl Trials {
                 empty
             }
         };
-        overlay(&root, &layer, &below)
-            .doing(|| format!("mount the overlay of the trial {trial} over {}", below.display()))
+        overlay(&root, &layer, &below).doing(|| {
+            format!(
+                "mount the overlay of the trial {trial} over {}",
+                below.display()
+            )
+        })
     }
 
     /// Removes a trial; nothing there is well. Processes that live in it keep what they have.

@@ -31,11 +31,27 @@ pub fn plan(report: &PlanReport, look: Look) -> String {
         heading(look, "Order", &mut out);
         out.push_str(&order(&report.order, look));
     }
-    if report.bytes.store > 0 {
+    if report.bytes.memory > 0 {
+        heading(look, "Memory", &mut out);
+        let memory = bytes(report.bytes.memory);
+        add(
+            &mut out,
+            format_args!("  {memory}, until a reboot or a commit\n"),
+        );
+    } else if report.bytes.store > 0 {
         heading(look, "Disk", &mut out);
         add(
             &mut out,
             format_args!("  {} to write\n", bytes(report.bytes.store)),
+        );
+    }
+    if !report.rollback_points_lost.is_empty() {
+        let lost = report.rollback_points_lost.iter();
+        let lost: Vec<String> = lost.map(ToString::to_string).collect();
+        heading(look, "Cannot be gone back to afterwards", &mut out);
+        add(
+            &mut out,
+            format_args!("  generation {} (pkgtool pin keeps one)\n", lost.join(", ")),
         );
     }
     for warning in &report.warnings {
