@@ -1,6 +1,11 @@
 //! The fuzzer's corpus, and changes of it by chance from a fixed seed, without a fuzzer: nothing
 //! that comes from outside makes a reader panic, loop, or take memory without end.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests; helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests; helpers too"
+)]
 
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::os::fd::OwnedFd as StdFd;
 
-use model::{ChangeId, Generation};
 use model::bus::gate::{Gate, Pass};
 use model::bus::{self, Error};
 use model::change::{ChangeReport, PackageRef, Request, Thoroughness};
+use model::{ChangeId, Generation};
 use rustix::fs::OFlags;
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::Receiver;

@@ -40,7 +40,9 @@ impl Engine {
     /// Looks at what runs, beside the engine.
     pub(super) fn verify(&mut self, thoroughness: Thoroughness, reply: Reply<VerifyReport>) {
         let added = match self.db.packages() {
-            Ok(rows) => rows.into_iter().map(|row| (row.id.name_version(), row.added)),
+            Ok(rows) => rows
+                .into_iter()
+                .map(|row| (row.id.name_version(), row.added)),
             Err(error) => return answer(reply, Err(error.into())),
         };
         let mut sysmgr = self.context.sysmgr().again(Duration::ZERO);
@@ -194,7 +196,9 @@ impl Look {
                 // A file that was kept has the bytes, and the length, of an older build.
                 let size = kept.is_none().then_some(file.size);
                 match spec.spec() {
-                    Some(spec) => self.file(found, (entry, size), &spec, package, (inode, accounts)),
+                    Some(spec) => {
+                        self.file(found, (entry, size), &spec, package, (inode, accounts))
+                    }
                     None => None,
                 }
             }
@@ -231,7 +235,9 @@ impl Look {
         let mut read = self.thorough;
         if !self.in_memory {
             match self.context.objects.inode(spec.key()) {
-                None => return Some("its object is not in the store: add its package again".into()),
+                None => {
+                    return Some("its object is not in the store: add its package again".into());
+                }
                 Some(object) if object == inode.place => {}
                 // The next names beyond a file system's limit go to a copy: its bytes tell.
                 Some(_) if self.has_copies(spec) => read = true,
@@ -260,8 +266,7 @@ impl Look {
         // One that another package brought is older than this package, never newer.
         let added = self.added.get(package).copied().unwrap_or(i64::MAX);
         let late = inode.changed > added.saturating_add(SLACK);
-        (late && inspect::was_rewritten(&path))
-            .then(|| "written to after it was stored".to_owned())
+        (late && inspect::was_rewritten(&path)).then(|| "written to after it was stored".to_owned())
     }
 
     fn has_copies(&self, spec: &Spec) -> bool {
@@ -275,11 +280,16 @@ impl Look {
     /// What stands in the tree and no package brings: the topmost of it only.
     fn foreign(&self, found: &mut Found<'_>, standing: &BTreeMap<PathBuf, Inode>) {
         for (path, inode) in standing {
-            if path.parent().is_some_and(|above| standing.contains_key(above)) {
+            if path
+                .parent()
+                .is_some_and(|above| standing.contains_key(above))
+            {
                 continue;
             }
             let how = format!("{} that no package brings", word(inode.kind));
-            let text = path.to_str().and_then(|path| format!("/{path}").parse().ok());
+            let text = path
+                .to_str()
+                .and_then(|path| format!("/{path}").parse().ok());
             match text {
                 Some(text) => found.differs(&text, "", how),
                 // Its name cannot be told as a path: the directory can, in which it stands.
@@ -301,7 +311,9 @@ impl Look {
     fn read(&self, found: &mut Found<'_>) {
         let to_read: Vec<_> = std::mem::take(&mut found.to_read).into_values().collect();
         let paths: Vec<PathBuf> = to_read.iter().map(|(path, _)| path.clone()).collect();
-        let sizes = paths.iter().filter_map(|path| fs_err::symlink_metadata(path).ok());
+        let sizes = paths
+            .iter()
+            .filter_map(|path| fs_err::symlink_metadata(path).ok());
         let all: u64 = sizes.map(|meta| meta.len()).sum();
         let told = std::sync::Mutex::new(Instant::now());
         let tell = |bytes| {
@@ -382,7 +394,12 @@ impl Look {
                 }
                 let spec = Spec::of(entry, file);
                 let owner = (access.uid, access.gid);
-                differs((access.mode, owner), spec.mode, (&spec.owner, &spec.group), accounts)
+                differs(
+                    (access.mode, owner),
+                    spec.mode,
+                    (&spec.owner, &spec.group),
+                    accounts,
+                )
             }
             (Node::File(_) | Node::Directory | Node::Link { .. }, _) => {
                 Some("of another kind than was shipped".to_owned())
