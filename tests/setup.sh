@@ -35,6 +35,8 @@ for purpose in "${@:-build}"; do
 		need xz xz-utils
 		need zstd zstd
 		need busybox busybox-static
+		need mke2fs e2fsprogs
+		need mount mount
 		need perl perl
 		need signify-openbsd signify-openbsd
 		need needrestart needrestart

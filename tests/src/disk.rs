@@ -36,32 +36,63 @@ struct Medium {
     stable: Vec<u8>,
     /// What was written since then, in order.
     pending: Vec<(usize, Vec<u8>)>,
-    /// Every write and flush fails.
-    broken: bool,
+    /// Writes and flushes fail from the event of this number on.
+    break_before: Option<usize>,
+    /// Writes and flushes so far.
+    events: usize,
+    /// The power is cut before the event of this number.
+    cut_before: Option<usize>,
+    cut: Option<Cut>,
+}
+
+/// What the power cut left: all that was flushed, and what may be there too.
+#[derive(Debug)]
+struct Cut {
+    stable: Vec<u8>,
+    pending: Vec<(usize, Vec<u8>)>,
 }
 
 impl Medium {
     fn write(&mut self, at: usize, bytes: &[u8]) -> bool {
         let end = at.checked_add(bytes.len());
+        if !self.count() {
+            return false;
+        }
         let Some(place) = end.and_then(|end| self.now.get_mut(at..end)) else {
             return false;
         };
-        if self.broken {
-            return false;
-        }
         place.copy_from_slice(bytes);
         self.pending.push((at, bytes.to_owned()));
         true
     }
 
     fn flush(&mut self) -> bool {
-        if self.broken {
+        if !self.count() {
             return false;
         }
         for (at, bytes) in self.pending.drain(..) {
             put(&mut self.stable, at, &bytes);
         }
         true
+    }
+}
+
+impl Medium {
+    /// Counts an event; whether it succeeds.
+    fn count(&mut self) -> bool {
+        if self.cut_before == Some(self.events) {
+            self.cut = Some(self.as_it_is());
+        }
+        let broken = self.break_before.is_some_and(|from| self.events >= from);
+        self.events += usize::from(!broken);
+        !broken
+    }
+
+    fn as_it_is(&self) -> Cut {
+        Cut {
+            stable: self.stable.clone(),
+            pending: self.pending.clone(),
+        }
     }
 }
 
@@ -151,39 +182,57 @@ impl Disk {
         self.medium.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What would be found had the power been cut in this moment: all that was flushed, and of what
-    /// was only written any part.
-    pub fn cut(&self, dice: &mut Dice) -> Vec<u8> {
-        let medium = self.medium();
-        let mut image = medium.stable.clone();
-        // From none to nearly all of it, so that both ends are seen.
+    /// How often it was written to or flushed.
+    pub fn events(&self) -> usize {
+        self.medium().events
+    }
+
+    /// Has the power cut after so many further writes and flushes.
+    pub fn cut_after(&self, events: usize) {
+        let mut medium = self.medium();
+        medium.cut = None;
+        medium.cut_before = Some(medium.events + events);
+    }
+
+    /// What is found after the power cut, and whether that was as ordered by [`Self::cut_after`],
+    /// else it is cut now: all that was flushed, and of what was only written any part.
+    pub fn cut(&self, dice: &mut Dice) -> (Vec<u8>, bool) {
+        let mut medium = self.medium();
+        medium.cut_before = None;
+        let taken = medium.cut.take();
+        let ordered = taken.is_some();
+        let Cut {
+            stable: mut image,
+            pending,
+        } = taken.unwrap_or_else(|| medium.as_it_is());
+        // From none to all of it, so that both ends are seen.
         let kept = dice.below(5);
-        for (at, bytes) in &medium.pending {
+        for (at, bytes) in &pending {
             for (number, block) in bytes.chunks(BLOCK).enumerate() {
                 if dice.below(4) < kept {
                     put(&mut image, at + number * BLOCK, block);
                 }
             }
         }
-        image
+        (image, ordered)
     }
 
-    /// How many writes are not flushed.
-    pub fn unflushed(&self) -> usize {
-        self.medium().pending.len()
-    }
-
-    /// From now on every write fails.
-    pub fn break_down(&self) {
-        self.medium().broken = true;
+    /// After so many further writes and flushes every one fails.
+    pub fn break_down_after(&self, events: usize) {
+        let mut medium = self.medium();
+        medium.break_before = Some(medium.events + events);
     }
 
     /// The file system again as it is on the medium, which is whole again. Nothing may use it.
     pub fn repair(self) -> Result<Vec<u8>> {
         let _ = umount2(&self.mounted, MntFlags::empty());
-        let mut medium = self.medium();
-        medium.broken = false;
-        Ok(medium.stable.clone())
+        Ok(self.medium().stable.clone())
+    }
+
+    /// Unmounts it; what is on it.
+    pub fn unmount(self) -> Result<Vec<u8>> {
+        umount2(&self.mounted, MntFlags::empty()).context("umount")?;
+        Ok(self.medium().now.clone())
     }
 
     /// Unmounts it and has every structure of the file system checked.

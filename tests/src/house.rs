@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -97,6 +97,8 @@ pub struct Before {
     pub change: u64,
     /// Who ran, and as whom.
     pub pids: Vec<u64>,
+    /// Whether the set stays the same, so that it does not tell whether the change happened.
+    pub either: bool,
 }
 
 impl Goods {
@@ -164,6 +166,13 @@ impl Goods {
     }
 }
 
+/// The command below which a node's changes are done without time to settle.
+pub fn at_once() -> Command {
+    let mut command = Command::new("env");
+    command.arg("CHANGEOVER_SETTLING=0");
+    command
+}
+
 impl House {
     /// A node that runs version 1 and has all up to `versions` in its store.
     pub fn start(versions: u64) -> Result<Self> {
@@ -171,7 +180,7 @@ impl House {
             versions,
             told: false,
         };
-        Goods::build(plan)?.move_in(Node::start_with(&["--restart-daemons"])?)
+        Goods::build(plan)?.move_in(Node::start_within(at_once(), &["--restart-daemons"])?)
     }
 
     /// The packages, without the node, which ends.
@@ -193,6 +202,7 @@ impl House {
             new,
             change: self.last_change()?,
             pids: pids?,
+            either: old == new,
         })
     }
 

@@ -49,7 +49,7 @@ impl Steer {
 
     /// The command below which a node is steered.
     pub fn wrapper(&self) -> Command {
-        let mut command = Command::new("env");
+        let mut command = crate::house::at_once();
         command.arg(format!(
             "{}={}",
             model::fault::VARIABLE,

@@ -196,7 +196,7 @@ impl Database {
     }
 
     fn generations(&self) -> Result<Vec<u64>> {
-        self.numbers("SELECT number FROM generations WHERE complete = 1")
+        self.numbers("SELECT number FROM generations WHERE complete = 1 AND trial = 0")
     }
 
     fn members(&self, generation: u64) -> Result<Vec<String>> {

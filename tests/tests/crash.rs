@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
-use tests::house::{Dice, Goods, House, Plan, active, ended, setting};
+use tests::house::{Dice, Goods, House, Plan, active, at_once, ended, setting};
 use tests::node::Node;
 use tests::wait;
 
@@ -140,7 +140,8 @@ fn daemons_killed_at_any_instant_leave_one_whole_set() -> Result<()> {
         versions: 2,
         told: true,
     };
-    let house = Goods::build(plan)?.move_in(Node::start_with(&["--restart-daemons"])?)?;
+    let house =
+        Goods::build(plan)?.move_in(Node::start_within(at_once(), &["--restart-daemons"])?)?;
     // An undisturbed one tells how many steps there are.
     let before = house.before(2)?;
     let mut client = house.begin(2)?;

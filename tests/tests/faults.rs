@@ -18,6 +18,14 @@ const FEW: usize = 12;
 /// The environment variable that says how many.
 const POINTS: &str = "CHANGEOVER_FAULT_POINTS";
 
+const TRIAL: &[&str] = &[
+    "activate",
+    "--yes",
+    "--trial",
+    "--with-config",
+    "libanswer=2",
+];
+
 /// What is interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {
@@ -25,16 +33,24 @@ enum Operation {
     Deactivate,
     /// The new version does not come up.
     RollBackByItself,
+    RollBack,
+    /// A change that the next boot forgets.
+    Trial,
+    /// What makes it stay.
+    Commit,
     Add,
     /// With what nobody needs any more.
     Remove,
 }
 
 impl Operation {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::Activate,
         Self::Deactivate,
         Self::RollBackByItself,
+        Self::RollBack,
+        Self::Trial,
+        Self::Commit,
         Self::Add,
         Self::Remove,
     ];
@@ -46,6 +62,9 @@ impl fmt::Display for Operation {
             Self::Activate => "activate",
             Self::Deactivate => "deactivate",
             Self::RollBackByItself => "rollback by itself",
+            Self::RollBack => "rollback",
+            Self::Trial => "trial",
+            Self::Commit => "commit",
             Self::Add => "add",
             Self::Remove => "remove",
         })
@@ -119,6 +138,9 @@ impl Walk {
             Operation::Activate => &["activate", "--yes", "libanswer=2"],
             Operation::Deactivate => &["deactivate", "--yes", "libanswer=2"],
             Operation::RollBackByItself => &["activate", "--yes", &bad],
+            Operation::RollBack => &["rollback", "--yes"],
+            Operation::Trial => TRIAL,
+            Operation::Commit => &["commit"],
             Operation::Add => &["add", &self.extra.to_string_lossy()],
             Operation::Remove => &["remove", "extra"],
         };
@@ -126,15 +148,29 @@ impl Walk {
         words.map(|word| (*word).to_owned()).collect()
     }
 
+    fn is_trial(&self) -> Result<bool> {
+        Ok(self.house.node.json(&["status"])?["trial"] == true)
+    }
+
     /// Makes the node as it is to be before the operation.
     fn prepare(&self, operation: Operation) -> Result<Before> {
+        if self.is_trial()? && operation != Operation::Commit {
+            self.house.node.ok(&["pkgtool", "rollback", "--yes"])?;
+        }
         match operation {
-            Operation::Activate => self.set_active(1)?,
-            Operation::Deactivate => {
-                // What is gone back to is what was replaced.
+            Operation::Activate | Operation::Trial => self.set_active(1)?,
+            // What is gone back to is what was replaced.
+            Operation::Deactivate => self.set_active(2)?,
+            Operation::RollBack => {
+                self.set_active(1)?;
                 self.set_active(2)?;
             }
             Operation::RollBackByItself => {}
+            Operation::Commit if self.is_trial()? => {}
+            Operation::Commit => {
+                self.set_active(1)?;
+                self.house.node.json(TRIAL)?;
+            }
             Operation::Add => {
                 if self.has_extra()? {
                     self.house.node.ok(&["pkgtool", "remove", "extra"])?;
@@ -144,9 +180,12 @@ impl Walk {
         }
         let now = self.house.active()?;
         self.house.before(match operation {
-            Operation::Activate => 2,
-            Operation::Deactivate => 1,
-            Operation::RollBackByItself | Operation::Add | Operation::Remove => now,
+            Operation::Activate | Operation::Trial => 2,
+            Operation::Deactivate | Operation::RollBack => 1,
+            Operation::RollBackByItself
+            | Operation::Add
+            | Operation::Remove
+            | Operation::Commit => now,
         })
     }
 
@@ -154,6 +193,33 @@ impl Walk {
         let words = self.words(operation);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         ended(&mut self.house.begin_command(&words)?)
+    }
+
+    /// Has the act at this point fail; with `stays` every later one too. It is told, or it did no
+    /// harm; and when it is over, all is well.
+    fn fail(&mut self, operation: Operation, point: &Point, error: i32, stays: bool) -> Result<()> {
+        let before = self.prepare(operation).context("before it")?;
+        self.steer.fail(point, error, stays)?;
+        let words = self.words(operation);
+        let all: Vec<&str> = ["pkgtool"]
+            .into_iter()
+            .chain(words.iter().map(String::as_str))
+            .collect();
+        let output = self.house.node.run(&all)?;
+        self.steer.withdraw()?;
+        let happened = self.house.settle(&before)?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let named = std::io::Error::from_raw_os_error(error).to_string();
+        let told = said.contains(&named);
+        // The one that comes back by itself says why: that a program did not come up.
+        let usual = operation == Operation::RollBackByItself && output.status.code() == Some(7);
+        ensure!(
+            output.status.success() || told || usual,
+            "{named:?} is not told: {}: {said}",
+            output.status
+        );
+        self.again(operation, happened).context("again")
     }
 
     /// The operation must be possible, and have its effect, now.
@@ -165,17 +231,23 @@ impl Walk {
             .collect();
         match operation {
             // It has happened, and so it cannot again.
-            Operation::Deactivate if happened => return Ok(()),
+            Operation::Deactivate | Operation::RollBack if happened => return Ok(()),
             Operation::Remove if !self.has_extra()? => return Ok(()),
             Operation::RollBackByItself => drop(self.house.node.fails(7, &all)?),
-            Operation::Activate | Operation::Deactivate | Operation::Add | Operation::Remove => {
-                drop(self.house.node.ok(&all)?);
-            }
+            Operation::Activate
+            | Operation::Deactivate
+            | Operation::RollBack
+            | Operation::Trial
+            | Operation::Commit
+            | Operation::Add
+            | Operation::Remove => drop(self.house.node.ok(&all)?),
         }
         let active = self.house.active()?;
         let right = match operation {
             Operation::Activate => active == 2,
-            Operation::Deactivate => active == 1,
+            Operation::Trial => active == 2 && self.is_trial()?,
+            Operation::Commit => active == 2 && !self.is_trial()?,
+            Operation::Deactivate | Operation::RollBack => active == 1,
             Operation::RollBackByItself => active != BAD,
             Operation::Add => self.has_extra()?,
             Operation::Remove => !self.has_extra()?,
@@ -270,5 +342,47 @@ fn a_daemon_killed_at_a_fault_point_leaves_one_whole_state() -> Result<()> {
         missed * 5 <= taken,
         "{missed} of {taken} points were not passed"
     );
+    Ok(())
+}
+
+/// ENOSPC, EIO, EROFS.
+const ERRORS: [i32; 3] = [28, 5, 30];
+
+#[expect(
+    clippy::print_stderr,
+    reason = "how many points there are is what one wants to know"
+)]
+#[test]
+fn an_error_of_the_storage_is_told_and_leaves_one_whole_state() -> Result<()> {
+    let mut walk = Walk::start()?;
+    let mut all = Vec::new();
+    for operation in Operation::ALL {
+        let points = walk.points(operation)?.into_iter();
+        let can_fail = points.filter(|point| point.name.starts_with("before "));
+        all.extend(can_fail.map(|point| (operation, point)));
+    }
+    let there = all.len();
+    let chosen = chosen(all)?;
+    let mut failed = Vec::new();
+    for (number, (operation, point)) in chosen.iter().enumerate() {
+        let error = ERRORS[number % ERRORS.len()];
+        let stays = number % 2 == 1;
+        let what = format!("{operation}: error {error}, stays: {stays}: {point}");
+        match walk.fail(*operation, point, error, stays) {
+            Ok(()) => eprintln!("{what}"),
+            Err(wrong) => {
+                eprintln!("FAILED {what}: {wrong:#}");
+                failed.push(format!("{what}: {wrong:#}"));
+                walk.house.node.show_logs();
+                walk = walk.start_anew()?;
+            }
+        }
+    }
+    eprintln!(
+        "{} of {there} points failed on order, {} wrong",
+        chosen.len(),
+        failed.len()
+    );
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(())
 }
