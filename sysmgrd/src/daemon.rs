@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::dbus::serve::{Door, on_bus};
 use crate::engine::{Engine, Handle, Request, Tools};
 use crate::sys::cgroup::Cgroups;
+use crate::sys::fd_store::FdStore;
 use crate::sys::open_files;
 use crate::sys::places::Places;
 use crate::sys::reap::{Children, reap_orphans};
@@ -53,6 +54,7 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         cgroups: cgroups.clone(),
         children,
         files,
+        store: FdStore::inherit(),
     });
     tokio::spawn(engine.work());
     let mut terminate = signal(SignalKind::terminate()).map_err(os("hear SIGTERM"))?;

@@ -164,6 +164,25 @@ async fn with_told(node: &Node) -> u32 {
     node.status("ribd").await.pid.unwrap()
 }
 
+#[tokio::test]
+async fn a_session_goes_on_when_the_daemon_was_killed() {
+    let mut node = Node::start();
+    let pid = with_told(&node).await;
+    for _ in 0..2 {
+        node.kill_daemon();
+        node.start_daemon();
+        let status = node.status("ribd").await;
+        assert!(status.registered, "{status:?}");
+        assert_eq!(status.pid, Some(pid));
+        let votes = ask(&node, &[("ribd", Verdict::Notify)], 20_000).await;
+        assert_eq!(votes.vetoes, []);
+    }
+    let said = node.logs("ribd").await;
+    let asked = said.iter().filter(|line| line.starts_with("asked "));
+    assert!(asked.count() >= 1, "{said:?}");
+    assert!(is_alive(pid));
+}
+
 fn announcement(files: Vec<ChangedFile>) -> Announcement {
     Announcement {
         change: ChangeId(7),

@@ -11,8 +11,8 @@ use zbus::connection::{AuthMechanism, Builder};
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Guid, interface};
 
-use super::guard::guarded;
-use crate::engine::{Handle, Reply, SessionEvent, SessionSignal};
+use super::guard::{guarded, guarded_again};
+use crate::engine::{Handle, Past, Reply, SessionEvent, SessionSignal};
 use crate::process::ballot::Vote;
 use crate::sys::session_socket::{Greeting, greeting};
 
@@ -47,8 +47,13 @@ impl Served {
 }
 
 /// Serves the session until the process closes it.
-pub async fn serve(stream: UnixStream, served: Served, mut signals: mpsc::Receiver<SessionSignal>) {
-    let result = match connect(stream, &served).await {
+pub async fn serve(
+    stream: UnixStream,
+    past: Past,
+    served: Served,
+    mut signals: mpsc::Receiver<SessionSignal>,
+) {
+    let result = match connect(stream, past, &served).await {
         Ok(connection) => {
             tokio::select! {
                 result = forward(&connection, &mut signals) => result,
@@ -63,12 +68,17 @@ pub async fn serve(stream: UnixStream, served: Served, mut signals: mpsc::Receiv
     served.say(SessionEvent::Closed).await;
 }
 
-async fn connect(stream: UnixStream, served: &Served) -> zbus::Result<Connection> {
-    let (stream, greeting) = greeting(stream).await?;
-    let builder = Builder::socket(guarded(stream)?).server(Guid::generate()).p2p();
+async fn connect(stream: UnixStream, past: Past, served: &Served) -> zbus::Result<Connection> {
+    let (stream, greeting) = match past {
+        // It is past its greeting, and may have nothing to say until it is asked.
+        Past::Registered => (stream, Greeting::Over),
+        Past::Nothing | Past::Unregistered => greeting(stream).await?,
+    };
+    let guid = Guid::generate();
     let builder = match greeting {
-        Greeting::User(uid) => builder.user_id(uid),
-        Greeting::Anonymous => builder.auth_mechanism(AuthMechanism::Anonymous),
+        Greeting::User(uid) => server(stream, guid)?.user_id(uid),
+        Greeting::Anonymous => server(stream, guid)?.auth_mechanism(AuthMechanism::Anonymous),
+        Greeting::Over => Builder::authenticated_socket(guarded_again(stream)?, guid).p2p(),
     };
     builder
         .serve_at(
@@ -79,6 +89,10 @@ async fn connect(stream: UnixStream, served: &Served) -> zbus::Result<Connection
         )
         .build()
         .await
+}
+
+fn server(stream: UnixStream, guid: Guid<'static>) -> zbus::Result<Builder<'static>> {
+    Ok(Builder::socket(guarded(stream)?).server(guid).p2p())
 }
 
 async fn forward(
@@ -111,7 +125,7 @@ pub struct Session {
 impl Session {
     /// Registers for every change; answers the process's own name.
     async fn register(&self) -> Result<String, Error> {
-        self.served.say(SessionEvent::Register).await;
+        self.served.ask(SessionEvent::Register).await?;
         Ok(self.served.process.to_string())
     }
 

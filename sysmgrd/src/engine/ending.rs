@@ -13,7 +13,7 @@ use crate::process::Exit;
 use crate::process::machine::{self, Again, End, State, Then, Why};
 use crate::sys::cgroup::{Group, send};
 use crate::sys::launch::notify_path;
-use crate::sys::{clock, own_directories, reap, watched};
+use crate::sys::{clock, fd_store, own_directories, reap, watched};
 
 impl Engine {
     pub(super) fn signal(&mut self, name: &ProcessName) {
@@ -132,7 +132,13 @@ impl Engine {
         if !needed && let Some(group) = process.group.take() {
             let _gone = group.remove();
         }
+        if process.spec.is_told() {
+            let kept = fd_store::session_name(name.as_str());
+            self.tools.store.release(&kept);
+        }
         if process.spec.ready == Ready::Notify {
+            let kept = fd_store::notify_name(name.as_str());
+            self.tools.store.release(&kept);
             drop(fs_err::remove_file(notify_path(
                 &self.tools.places,
                 name.as_str(),

@@ -1,10 +1,12 @@
 //! Across the daemon's own end: what is remembered of each process, and how a new daemon finds
 //! them again.
 //!
-//! A process is known again by its number and its start time; from then on by its descriptor. What
-//! cannot be found again is said so: sessions (`SELFMANAGE_FD`) are lost until the process is
-//! restarted, a message to a notification socket sent while no daemon ran is lost too, and how a
-//! process ended that was adopted nobody can tell.
+//! A process is known again by its number and its start time; from then on by its descriptor. Its
+//! notification socket and this daemon's end of its session come from the supervisor, which kept
+//! them ([`FdStore`](crate::sys::fd_store::FdStore)): what the process says meanwhile waits in them.
+//! How a process ended that was adopted nobody can tell.
+
+use std::os::fd::AsFd;
 
 use model::process::Ready;
 use model::transition::{Tree, Wanted};
@@ -13,9 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::starting::oldest;
 use super::supervised::{Supervised, Task, word};
+use super::told::Past;
 use super::{Engine, News};
 use crate::process::Exit;
 use crate::process::machine::{self, State, Why};
+use crate::sys::fd_store;
 use crate::sys::launch::notify_path;
 use crate::sys::logs::Log;
 use crate::sys::notify_socket::NotifySocket;
@@ -36,6 +40,9 @@ struct Remembered {
     starts: u32,
     invocation: String,
     main: Option<Main>,
+    /// Whether it had registered to be told of changes.
+    #[serde(default)]
+    registered: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,6 +94,7 @@ impl Engine {
             starts: process.starts,
             invocation: process.invocation.clone(),
             main,
+            registered: process.is_registered(),
         };
         self.tools.files.note(&file_name(name), &remembered);
     }
@@ -97,6 +105,7 @@ impl Engine {
         for remembered in self.tools.files.load_all::<Remembered>() {
             self.adopt_one(remembered);
         }
+        self.tools.store.release_rest();
     }
 
     fn adopt_one(&mut self, remembered: Remembered) {
@@ -127,6 +136,7 @@ impl Engine {
         self.processes.insert(name.clone(), process);
         if let Some(main) = main {
             self.follow(&name, main);
+            self.resume_session(&name, remembered.registered);
         }
         match (was_up, main.is_some(), remembered.state.as_str()) {
             (true, _, "stopping") => self.step(&name, machine::Event::Stop),
@@ -154,6 +164,19 @@ impl Engine {
         self.step(name, machine::Event::Started);
     }
 
+    /// Goes on with the session that the process had with the daemon before, where it was kept.
+    fn resume_session(&mut self, name: &ProcessName, registered: bool) {
+        let kept = fd_store::session_name(name.as_str());
+        if let Some(end) = self.tools.store.take(&kept) {
+            let past = if registered {
+                Past::Registered
+            } else {
+                Past::Unregistered
+            };
+            self.open_session(name, end.into(), past);
+        }
+    }
+
     fn listen_again(&mut self, name: &ProcessName) {
         let event = self.news_of(name);
         let handle = self.handle.clone();
@@ -164,7 +187,13 @@ impl Engine {
         if process.spec.ready != Ready::Notify || process.main.is_none() {
             return;
         }
-        match NotifySocket::bind(&path) {
+        let kept = fd_store::notify_name(name.as_str());
+        let socket = match self.tools.store.take(&kept) {
+            Some(socket) => NotifySocket::adopt(socket),
+            None => NotifySocket::bind(&path)
+                .inspect(|socket| self.tools.store.keep(&kept, socket.as_fd())),
+        };
+        match socket {
             Ok(socket) => process.tasks.push(Task::spawn(async move {
                 while let Ok(message) = socket.next().await {
                     handle.send(event(News::Notified(message))).await;

@@ -47,6 +47,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::process::Exit;
 use crate::process::machine::{self, Commands};
 use crate::sys::cgroup::Cgroups;
+use crate::sys::fd_store::FdStore;
 use crate::sys::logs::Log;
 use crate::sys::notify_socket::Message;
 use crate::sys::places::Places;
@@ -59,7 +60,7 @@ use self::ends::Unheard;
 use self::listeners::Listeners;
 use self::readying::Readying;
 use self::supervised::Supervised;
-pub use self::told::{SessionEvent, SessionSignal};
+pub use self::told::{Past, SessionEvent, SessionSignal};
 use self::transition::Run;
 use self::turns::Waiting;
 use self::views::Views;
@@ -218,6 +219,8 @@ pub struct Tools {
     pub children: Children,
     /// Live state.
     pub files: StateFiles,
+    /// What the next daemon is given.
+    pub store: FdStore,
 }
 
 /// The owner of every process.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal as Sig;
 
 use super::supervised::{Ear, Supervised, Task};
+use super::told::Past;
 use super::{Engine, Event, News, Tools};
 use crate::process::machine::{self, Commands, State};
 use crate::sys::cgroup::{Group, Join};
@@ -22,7 +23,7 @@ use crate::sys::logs::Log;
 use crate::sys::notify_socket::NotifySocket;
 use crate::sys::spawn::Spawned;
 use crate::sys::view::View;
-use crate::sys::{clock, reap, session_socket, sockets};
+use crate::sys::{clock, fd_store, reap, session_socket, sockets};
 
 /// A daemon's pid file may come a moment after its parent has gone.
 const PID_FILE_LOOK: Duration = Duration::from_millis(20);
@@ -60,6 +61,9 @@ impl Engine {
             pending
                 .variables
                 .insert("NOTIFY_SOCKET".to_owned(), seen.display().to_string());
+            // Before the process can say anything: what it says is read, by this daemon or the next.
+            let kept = fd_store::notify_name(name.as_str());
+            self.tools.store.keep(&kept, socket.as_fd());
             process.ear = Some(Ear::Messages(socket));
         } else if process.spec.ready == Ready::Descriptor {
             let (reader, writer) =
@@ -71,7 +75,9 @@ impl Engine {
         if process.spec.is_told() {
             let pair = session_socket::pair().map_err(|e| format!("no session socket: {e}"))?;
             pending.session = Some(Arc::new(pair.1));
-            self.open_session(name, pair.0);
+            let kept = fd_store::session_name(name.as_str());
+            self.tools.store.keep(&kept, pair.0.as_fd());
+            self.open_session(name, pair.0, Past::Nothing);
         }
         Ok(pending)
     }

@@ -30,11 +30,22 @@ pub(super) struct Session {
     _task: Task,
 }
 
+/// What was between a process and an earlier daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// Nothing: the session begins.
+    Nothing,
+    /// A session, it may be with nothing said yet.
+    Unregistered,
+    /// A session in which it registered.
+    Registered,
+}
+
 /// What a process says over its session.
 #[derive(Debug)]
 pub enum SessionEvent {
-    /// It wants to be told of changes.
-    Register,
+    /// It wants to be told of changes; answered when the next daemon would know it too.
+    Register(Reply<()>),
     /// It does not want to be told of changes any more.
     Unregister,
     /// Its vote on a change.
@@ -65,8 +76,8 @@ pub enum SessionSignal {
 }
 
 impl Engine {
-    /// Serves the session of the run that begins.
-    pub(super) fn open_session(&mut self, name: &ProcessName, stream: UnixStream) {
+    /// Serves the session of the run that begins, or goes on.
+    pub(super) fn open_session(&mut self, name: &ProcessName, stream: UnixStream, past: Past) {
         let handle = self.handle.clone();
         let Some(process) = self.processes.get_mut(name) else {
             return;
@@ -74,6 +85,7 @@ impl Engine {
         let (outbox, signals) = mpsc::channel(64);
         let served = session::serve(
             stream,
+            past,
             session::Served {
                 process: name.clone(),
                 run: process.run,
@@ -82,7 +94,7 @@ impl Engine {
             signals,
         );
         let session = Session {
-            registered: false,
+            registered: past == Past::Registered,
             outbox,
             _task: Task::spawn(served),
         };
@@ -119,11 +131,14 @@ impl Engine {
             return;
         };
         match event {
-            SessionEvent::Register => {
+            SessionEvent::Register(reply) => {
                 if let Some(session) = &mut process.session {
                     session.registered = true;
                 }
                 let status = process.status();
+                self.save(name);
+                self.save_changed();
+                answer(reply, Ok(()));
                 self.tell_all(super::Signal::ProcessChanged(status));
             }
             SessionEvent::Unregister => self.unregister(name),

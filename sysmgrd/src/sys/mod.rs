@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod descendants;
 pub mod environment;
+pub mod fd_store;
 pub mod launch;
 pub mod logs;
 pub mod maps;

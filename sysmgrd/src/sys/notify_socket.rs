@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SocketType, recvmsg, sockopt,
 };
@@ -70,11 +70,26 @@ pub struct News {
     pub extend: Option<Duration>,
 }
 
+impl AsFd for NotifySocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.get_ref().as_fd()
+    }
+}
+
 impl NotifySocket {
     /// Binds it; must be called on the runtime.
     pub fn bind(path: &Path) -> io::Result<Self> {
         let socket = bind_unix(path, SocketType::DGRAM, 0o666)?;
         sockopt::set_socket_passcred(&socket, true)?;
+        Ok(Self {
+            fd: watched::readable(socket)?,
+            counted: Mutex::new((Instant::now(), 0)),
+        })
+    }
+
+    /// One that an earlier daemon bound: what was sent to it meanwhile waits in it.
+    pub fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self {
             fd: watched::readable(socket)?,
             counted: Mutex::new((Instant::now(), 0)),

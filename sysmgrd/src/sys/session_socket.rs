@@ -22,6 +22,8 @@ pub enum Greeting {
     User(u32),
     /// Without a name.
     Anonymous,
+    /// It did so to an earlier daemon: these are the words of a message.
+    Over,
 }
 
 /// Waits for the process's first words and looks at them without taking them.
@@ -48,6 +50,10 @@ fn peek(stream: &tokio::net::UnixStream) -> io::Result<Option<Greeting>> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let seen = bytes.get(..count).unwrap_or_default();
+    // A greeting begins with NUL, a message with its byte order.
+    if matches!(seen.first(), Some(b'l' | b'B')) {
+        return Ok(Some(Greeting::Over));
+    }
     match seen.iter().position(|byte| *byte == b'\r') {
         Some(end) => Ok(Some(parse(seen.get(..end).unwrap_or_default()))),
         None if count == bytes.len() => Ok(Some(Greeting::Anonymous)),

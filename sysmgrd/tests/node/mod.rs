@@ -13,10 +13,14 @@
 )]
 #![allow(missing_docs, reason = "tests")]
 
+mod store;
+
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use model::bus::sysmgrd::ManagerProxy;
@@ -51,6 +55,9 @@ pub struct Node {
     /// Run before the daemon's own command line.
     pub wrapper: Vec<String>,
     daemon: Option<Child>,
+    store: Option<Arc<store::Store>>,
+    /// What the last daemon left with its supervisor.
+    pub kept: BTreeMap<String, OwnedFd>,
     cgroup: Option<PathBuf>,
 }
 
@@ -113,6 +120,8 @@ impl Node {
             config,
             wrapper: Vec::new(),
             daemon: None,
+            store: None,
+            kept: BTreeMap::new(),
             cgroup,
         };
         node.start_daemon();
@@ -132,11 +141,7 @@ impl Node {
         let file = self.dir.path().join("sysmgrd.toml");
         fs_err::write(&file, &self.config).unwrap();
         let notify = self.dir.path().join("notify");
-        drop(fs_err::remove_file(&notify));
-        let socket = std::os::unix::net::UnixDatagram::bind(&notify).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
+        let store = store::Store::open(&notify, std::mem::take(&mut self.kept));
         let words = [
             self.wrapper.clone(),
             vec![env!("CARGO_BIN_EXE_sysmgrd").to_owned()],
@@ -155,7 +160,7 @@ impl Node {
             )
             .env_remove("JOURNAL_STREAM")
             .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = store.spawn(&mut command);
         // Read on, or the daemon would block; shown where a test fails.
         let errors = child.stderr.take().unwrap();
         std::thread::spawn(move || {
@@ -167,9 +172,8 @@ impl Node {
             }
         });
         self.daemon = Some(child);
-        let mut bytes = [0_u8; 64];
-        let count = socket.recv(&mut bytes).expect("the daemon says READY=1");
-        assert_eq!(&bytes[..count], b"READY=1");
+        store.await_ready();
+        self.store = Some(store);
     }
 
     pub fn daemon_pid(&self) -> u32 {
@@ -181,6 +185,7 @@ impl Node {
         let mut child = self.daemon.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+        self.kept = self.store.take().unwrap().close();
     }
 
     /// Sends a signal and waits for the daemon's end.
@@ -189,6 +194,7 @@ impl Node {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
         assert!(child.wait().unwrap().success());
+        self.kept = self.store.take().unwrap().close();
     }
 
     /// A tree with the test program as `/usr/bin/daemon` and `text` in `/usr/share/text`.
@@ -274,6 +280,9 @@ impl Drop for Node {
         if let Some(child) = &mut self.daemon {
             drop(child.kill());
             drop(child.wait());
+        }
+        if let Some(store) = self.store.take() {
+            drop(store.close());
         }
         // Whatever the daemon had started.
         let groups = self
@@ -381,7 +390,7 @@ pub fn starting(tree: Tree, specs: impl IntoIterator<Item = ProcessSpec>) -> Tra
         changed: Vec::new(),
         dependent: Vec::new(),
         told: Vec::new(),
-        state: std::collections::BTreeMap::new(),
+        state: BTreeMap::new(),
         settling_ms: 0,
     }
 }
