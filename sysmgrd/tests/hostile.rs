@@ -1,5 +1,10 @@
 //! A Self-Managing process that means harm to its session: the session ends, and nothing else does.
-#![allow(clippy::unwrap_used, reason = "tests; helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests; helpers too"
+)]
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -7,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use sysmgrd::config::Config;
 use sysmgrd::dbus::session::{Served, serve};
-use sysmgrd::engine::{Engine, Tools};
+use sysmgrd::engine::{Engine, Past, Tools};
 use sysmgrd::sys::cgroup::Cgroups;
+use sysmgrd::sys::fd_store::FdStore;
 use sysmgrd::sys::places::Places;
 use sysmgrd::sys::reap::Children;
 use sysmgrd::sys::state_files::StateFiles;
@@ -32,6 +38,7 @@ fn session() -> Session {
         cgroups: Cgroups::find(Some(dir.path()), "x"),
         children: Children::default(),
         files: StateFiles::open(dir.path()).unwrap(),
+        store: FdStore::default(),
     };
     let (engine, handle) = Engine::new(tools);
     tokio::spawn(engine.work());
@@ -44,7 +51,7 @@ fn session() -> Session {
     let (signals, receiver) = tokio::sync::mpsc::channel(1);
     Session {
         peer,
-        task: tokio::spawn(serve(ours, served, receiver)),
+        task: tokio::spawn(serve(ours, Past::Nothing, served, receiver)),
         _dir: dir,
         _signals: signals,
     }
@@ -111,7 +118,12 @@ async fn ends(task: tokio::task::JoinHandle<()>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_well_behaved_is_answered() {
-    let Session { mut peer, .. } = session();
+    let Session {
+        mut peer,
+        task: _task,
+        _dir,
+        _signals,
+    } = session();
     greet(&mut peer);
     peer.write_all(&ping(1)).unwrap();
     let mut answer = [0; 16];
