@@ -285,7 +285,7 @@ async fn a_trial_that_is_too_large_is_refused() {
     config.trial_max = toml::from_str::<BTreeMap<String, _>>("max = '64K'").unwrap()["max"];
     let node = Node::over(dir, config);
     let _sysmgrd = Sysmgrd::listen(&node.config);
-    let large = package("large", "1").file("/usr/share/large", 0o644, &[7; 100_000]);
+    let large = package("large", "1").file("/usr/share/large", 0o644, &vec![7; 100_000]);
     node.add(&[large]).await;
     let refused = node.apply(trial(&["large"])).await.unwrap_err();
     assert!(refused.to_string().contains("trial-max"), "{refused}");

@@ -77,7 +77,7 @@ impl Engine {
 
     pub(super) async fn apply(&mut self, request: Request, by: String, reply: Reply<ChangeReport>) {
         if self.booting && self.change.is_some() {
-            self.waiting.push_back((request, by, reply));
+            self.waiting.push_back((Some(request), by, reply));
             return;
         }
         match self.begin(request, by).await {

@@ -89,7 +89,7 @@ impl Changeover {
             .await
         {
             Ok(announcement) => {
-                self.note_overridden(&mut report);
+                Self::note_overridden(&mut report);
                 self.after_switch(&mut report, &standing, &announcement)
                     .await;
             }
@@ -121,7 +121,7 @@ impl Changeover {
     }
 
     /// Whoever objected and was not heard, where nobody has said so yet.
-    fn note_overridden(&self, report: &mut ChangeReport) {
+    fn note_overridden(report: &mut ChangeReport) {
         let all: BTreeSet<ProcessName> = (report.vetoes.iter())
             .map(|veto| veto.process.clone())
             .chain(std::mem::take(&mut report.overridden))

@@ -112,6 +112,10 @@ impl Engine {
 
     /// Makes the trial that runs what the next boot runs. Nothing that runs is disturbed.
     pub(super) fn commit(&mut self, by: String, reply: Reply<ChangeReport>) {
+        if self.booting && self.change.is_some() {
+            self.waiting.push_back((None, by, reply));
+            return;
+        }
         match self.begin_commit(by) {
             Err(error) => answer(reply, Err(error)),
             Ok(Err(report)) => answer(reply, Ok(report)),

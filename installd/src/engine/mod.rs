@@ -62,7 +62,7 @@ struct Engine {
     /// The change that is going on, or what the start is still busy with.
     change: Option<RunningChange>,
     /// Requests that came while the committed set was still being started.
-    waiting: VecDeque<(Request, String, Reply<ChangeReport>)>,
+    waiting: VecDeque<Waiting>,
     booting: bool,
     start: Start,
     adding: bool,
@@ -75,6 +75,9 @@ struct Engine {
     /// Changes that have ended, for whoever listens.
     ends: broadcast::Sender<ChangeReport>,
 }
+
+/// A request, or a commit where there is none; who asked; and where the answer goes.
+type Waiting = (Option<Request>, String, Reply<ChangeReport>);
 
 /// Opens the node's state, recovers what a killed daemon left, and starts to answer. The engine
 /// ends when the last handle is gone and nothing is going on. Must be called inside a runtime.

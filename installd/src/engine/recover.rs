@@ -217,7 +217,10 @@ impl Engine {
         }
         self.publish();
         while let Some((request, by, reply)) = self.waiting.pop_front() {
-            self.apply(request, by, reply).await;
+            match request {
+                Some(request) => self.apply(request, by, reply).await,
+                None => self.commit(by, reply),
+            }
         }
     }
 }
@@ -387,7 +390,7 @@ impl Boot {
     ) -> Result<(), Error> {
         let old = self.processes_of(unfinished.origin)?;
         let tree = self.context.tree(unfinished.target);
-        let none = model::transition::Transition {
+        let none = Transition {
             change: unfinished.id,
             tree,
             new: Vec::new(),

@@ -164,7 +164,7 @@ pub(super) fn rebuild(context: &Context, db: &Db, shelf: &Shelf) -> Result<Vec<S
         });
         match again {
             Ok(()) => {
-                tracing::warn!("the tree of generation {number} was gone and was built again")
+                tracing::warn!("the tree of generation {number} was gone and was built again");
             }
             Err(error) => lost.push(format!(
                 "the tree of generation {number} is gone and could not be built again: {}",

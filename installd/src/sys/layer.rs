@@ -43,15 +43,15 @@ fn shown(entry: &Entry) -> Shown<'_> {
                 0 => 0o755,
                 mode => mode,
             };
-            let (owner, group) = (&entry.entry.owner, &entry.entry.group);
+            let (owner, group) = (entry.entry.owner.as_deref(), entry.entry.group.as_deref());
             Shown::Directory(mode, other_than_root(owner), other_than_root(group))
         }
     }
 }
 
 /// A directory without an owner is root's.
-fn other_than_root(name: &Option<String>) -> Option<&str> {
-    name.as_deref().filter(|name| *name != "root")
+fn other_than_root(name: Option<&str>) -> Option<&str> {
+    name.filter(|name| *name != "root")
 }
 
 /// Every path of a tree: those of its entries and the directories above them.

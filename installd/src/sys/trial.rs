@@ -9,8 +9,7 @@
 //! Nothing here touches persistent storage. `xino=on` makes the overlay's `stat` and
 //! `/proc/PID/maps` name a file by the same device and inode.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use model::{Generation, PackagePath};
@@ -23,9 +22,6 @@ use super::layer::Layer;
 use super::objects::Objects;
 use super::setup::accounts::Accounts;
 use super::{Doing, Error};
-
-/// `OVERLAYFS_SUPER_MAGIC`.
-const OVERLAY: i64 = 0x794c_7630;
 
 /// The directory `RUN_DIR/trials`.
 #[derive(Debug, Clone)]
@@ -60,7 +56,8 @@ impl Trials {
     pub fn tree(&self, trial: Generation) -> Option<PathBuf> {
         let root = self.place(trial).join("root");
         let stat = sys::statfs(&root).ok()?;
-        (i64::from(stat.f_type) == OVERLAY).then_some(root)
+        // `OVERLAYFS_SUPER_MAGIC`
+        (stat.f_type == 0x794c_7630).then_some(root)
     }
 
     /// The generation whose files a standing trial shows where it has none of its own.
@@ -132,16 +129,13 @@ impl Trials {
         for path in &parts.layer.gone {
             whiteout(&layer, path)?;
         }
-        let below = match &parts.base {
-            Some((base, tree)) => {
-                fs_err::write(place.join("base"), base.to_string()).doing(what)?;
-                tree.clone()
-            }
-            None => {
-                let empty = place.join("empty");
-                fs_err::create_dir(&empty).doing(what)?;
-                empty
-            }
+        let below = if let Some((base, tree)) = &parts.base {
+            fs_err::write(place.join("base"), base.to_string()).doing(what)?;
+            tree.clone()
+        } else {
+            let empty = place.join("empty");
+            fs_err::create_dir(&empty).doing(what)?;
+            empty
         };
         overlay(&root, &layer, &below).doing(|| {
             format!(
@@ -204,5 +198,5 @@ fn escaped(path: &Path) -> Vec<u8> {
         }
         out.push(*byte);
     }
-    OsString::from_vec(out).into_vec()
+    out
 }

@@ -17,10 +17,6 @@ use crate::show::Show;
 
 /// Options of every command that changes the software set.
 #[derive(Debug, Clone, Default, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent switches of a command line"
-)]
 pub struct ChangeArgs {
     /// Do not ask
     #[arg(short, long)]

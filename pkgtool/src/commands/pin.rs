@@ -26,7 +26,7 @@ pub struct ForgetArgs {
 #[derive(Serialize)]
 struct Pinned {
     generation: u64,
-    pinned: bool,
+    kept: bool,
     news: bool,
 }
 
@@ -43,7 +43,7 @@ pub fn run(
         .installd(async |installd| installd.pin(generation, pinned).await)?;
     let answer = Pinned {
         generation,
-        pinned,
+        kept: pinned,
         news,
     };
     show.told(&answer, |_| {
@@ -61,9 +61,9 @@ pub fn forget(args: &ForgetArgs, node: &Address, show: &mut Show) -> Result<Outc
         .connect()?
         .installd(async |installd| installd.forget(numbers).await)?;
     show.told(&gone, |_| {
-        gone.iter()
-            .map(|number| format!("generation {number} cannot be gone back to any more\n"))
-            .collect()
+        let all: Vec<String> = gone.iter().map(ToString::to_string).collect();
+        let all = all.join(", ");
+        format!("generation {all} cannot be gone back to any more\n")
     })?;
     Ok(Outcome::Done)
 }

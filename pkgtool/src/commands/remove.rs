@@ -26,7 +26,7 @@ pub fn run(args: &RemoveArgs, node: &Address, show: &mut Show) -> Result<Outcome
     let lost = lost(&args.packages, &status);
     if !lost.is_empty() {
         let all: Vec<String> = lost.iter().map(ToString::to_string).collect();
-        show.note(&format!(
+        show.note(format!(
             "generation {} cannot be gone back to without it",
             all.join(", ")
         ));
