@@ -100,14 +100,36 @@ pub fn remove(list: &mut Vec<Package>, name: &PackageName) -> Vec<Package> {
 }
 
 /// Puts another version of a package where the old one stands. Upgrades leave whose range excludes
-/// the new version; they are answered. Nothing happens where no version of it is in the list.
+/// the new version; they are answered. An upgrade that is newer now than one before it, or older
+/// than one behind it, goes to its place among them. Nothing happens where no version of it is in
+/// the list.
 pub fn replace(list: &mut Vec<Package>, new: Package) -> Vec<Package> {
-    let Some(old) = list.iter_mut().find(|one| one.id.name == new.id.name) else {
+    let Some(at) = list.iter().position(|one| one.id.name == new.id.name) else {
         return Vec::new();
     };
     let name = new.id.name.clone();
-    *old = new;
+    list[at] = new;
+    keep_newest_first(list, at);
     drop_orphans(list, &name)
+}
+
+/// Moves the upgrade at this place where it stands wrong among the upgrades of its base.
+fn keep_newest_first(list: &mut Vec<Package>, at: usize) {
+    let base = list
+        .iter()
+        .position(|base| upgrades(&list[at].manifest, &base.manifest));
+    let Some(base) = base.filter(|base| *base > at) else {
+        return;
+    };
+    let version = |at: usize| &list[at].manifest.version;
+    let same = |other: usize| upgrades(&list[other].manifest, &list[base].manifest);
+    let wrong_before = at > 0 && same(at - 1) && version(at - 1) < version(at);
+    let wrong_behind = at + 1 < base && same(at + 1) && version(at + 1) > version(at);
+    if wrong_before || wrong_behind {
+        let moved = list.remove(at);
+        let at = position_before_base(list, base - 1, &moved);
+        list.insert(at, moved);
+    }
 }
 
 /// Takes out the upgrades of `base` whose range no package in the list answers any more.

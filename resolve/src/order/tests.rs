@@ -188,3 +188,55 @@ fn a_set_of_real_size_with_circles_is_arranged_at_once() {
         .collect();
     assert_eq!(arrange(&edges), (0..20_000).collect::<Vec<_>>());
 }
+
+#[test]
+fn an_upgrade_that_becomes_the_newest_goes_before_the_others_and_back() {
+    let mut list = vec![package(1, 1, &[])];
+    insert(&mut list, upgrade("u-a", 1, "p1 = 1"), &node());
+    insert(&mut list, upgrade("u-b", 2, "p1 = 1"), &node());
+    let before = list.clone();
+    assert_eq!(replace(&mut list, upgrade("u-a", 3, "p1 = 1")), []);
+    assert_eq!(names(&list), ["u-a=3", "u-b=2", "p1=1"]);
+    replace(&mut list, upgrade("u-a", 1, "p1 = 1"));
+    assert_eq!(list, before);
+}
+
+proptest! {
+    #[test]
+    fn random_upgrades_stand_before_their_base_newest_first_and_leave_exactly_with_its_version(
+        edits in proptest::collection::vec((0..4_usize, 1_u8..6, 1_u8..4, any::<bool>()), 1..30),
+        to in 1_u8..4,
+    ) {
+        // An upgrade `uN=V` applies to versions of the base up to `of`.
+        let mut list = vec![package(0, 1, &[1]), package(1, 1, &[])];
+        for (name, version, of, add) in edits {
+            let name = format!("u{name}");
+            let made = upgrade(&name, version, &format!("p1 <= {of}"));
+            let there = list.iter().any(|one| one.id.name == made.id.name);
+            let before = list.clone();
+            match (add, there) {
+                (true, false) => {
+                    insert(&mut list, made.clone(), &node());
+                    let mut undone = list.clone();
+                    remove(&mut undone, &made.id.name);
+                    prop_assert_eq!(&undone, &before, "add then remove");
+                }
+                (true, true) => prop_assert_eq!(replace(&mut list, made), []),
+                (false, _) => prop_assert!(remove(&mut list, &made.id.name).len() <= 1),
+            }
+            let versions: Vec<_> = list[1..list.len() - 1].iter()
+                .map(|one| one.manifest.version.clone()).collect();
+            prop_assert!(versions.is_sorted_by(|a, b| a >= b), "{:?}", names(&list));
+            prop_assert_eq!(&effective(&list, &node()), &list);
+        }
+        let base = package(1, to, &[]);
+        let stays = |one: &Package| one.manifest.upgrades.is_none() || upgrades(&one.manifest, &base.manifest);
+        let (keep, leave): (Vec<Package>, Vec<Package>) = list.iter().cloned().partition(stays);
+        let mut gone = replace(&mut list, base.clone());
+        gone.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut leave = leave;
+        leave.sort_by(|a, b| a.id.cmp(&b.id));
+        prop_assert_eq!(gone, leave);
+        prop_assert_eq!(names(&list[..list.len() - 1]), names(&keep[..keep.len() - 1]));
+    }
+}
