@@ -10,6 +10,7 @@
 //! calling thread, and gone with it.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -272,7 +273,7 @@ pub fn fill(dir: &Path) -> Result<Ballast> {
         loop {
             match std::io::Write::write_all(&mut file, part) {
                 Ok(()) => {}
-                Err(error) if error.raw_os_error() == Some(28) => break,
+                Err(error) if error.kind() == ErrorKind::StorageFull => break,
                 Err(error) => bail!("{error}"),
             }
         }

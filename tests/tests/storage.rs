@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use tests::disk::{Disk, fill, formatted, own_mounts};
 use tests::house::{Before, Dice, Goods, House, Plan, at_once, ended, setting};
 use tests::node::Node;
+use tests::wait;
 
 const PLAN: Plan = Plan {
     versions: 2,
@@ -18,6 +19,20 @@ fn node_on(disk: &Disk) -> Result<Node> {
     fs_err::create_dir_all(&dir)?;
     drop(fs_err::remove_file(dir.join("root/.sandbox/running")));
     Node::start_at(&dir, at_once(), &["--restart-daemons"])
+}
+
+/// How many of its processes run, told without a word to the node: nothing can be written there.
+fn alive(house: &House, init: &str) -> Result<usize> {
+    let space = |pid: &str| fs_err::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = space(init).context("the node's init has ended")?;
+    let mut count = 0;
+    for entry in fs_err::read_dir("/proc")? {
+        let pid = entry?.file_name().to_string_lossy().into_owned();
+        let comm = fs_err::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let ours = house.names.contains(&comm.trim_end());
+        count += usize::from(ours && space(&pid).as_ref() == Some(&own));
+    }
+    Ok(count)
 }
 
 fn pids(house: &House) -> Result<Vec<u64>> {
@@ -39,15 +54,17 @@ fn on_a_full_disk_an_add_and_a_change_say_so_and_touch_nothing() -> Result<()> {
     let (ran, before) = (pids(&house)?, house.before(2)?);
     let ballast = fill(disk.path())?;
     let file = extra.to_string_lossy();
-    let added = house.node.fails(1, &["pkgtool", "add", &file])?;
-    let changed = house
-        .node
-        .run(&["pkgtool", "activate", "--yes", "libanswer=2"])?;
-    let said = String::from_utf8_lossy(&changed.stderr).into_owned();
-    ensure!(!changed.status.success(), "a change on a full disk: {said}");
-    for said in [&added, &said] {
-        let clear = said.contains("No space left") || said.contains("full");
-        ensure!(clear, "not a clear error: {said}");
+    let attempts: [&[&str]; 2] = [&["add", &file], &["activate", "--yes", "libanswer=2"]];
+    for words in attempts {
+        let output = house.node.run(&[&["pkgtool"], words].concat())?;
+        let said = [&output.stdout[..], &output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let clear = said.contains("No space left") || said.contains("bytes are free");
+        ensure!(
+            !output.status.success() && clear,
+            "{words:?} on a full disk: {}: {said}",
+            output.status
+        );
     }
     ensure!(pids(&house)? == ran, "somebody was restarted");
     drop(ballast);
@@ -71,11 +88,14 @@ fn breaks_down(goods: &Rc<Goods>, image: Vec<u8>, after: usize) -> Result<(Vec<u
     let mut house = Rc::clone(goods).live_in(node_on(&disk)?);
     let before = house.before(3 - house.active()?)?;
     let first = disk.events();
+    let init = fs_err::read_to_string(house.node.root().join(".sandbox/running"))?;
     disk.break_down_after(after);
     ended(&mut house.begin(before.new)?)?;
     let events = disk.events() - first;
-    // Whatever became of it: all of them run.
-    ensure!(pids(&house)?.len() == 3, "somebody does not run");
+    // Whatever became of it: all of them run, or are just being started.
+    wait::until("all of them run", || {
+        Ok((alive(&house, init.trim())? == 3).then_some(()))
+    })?;
     house.node.end()?;
     drop(house);
     let image = disk.repair()?;

@@ -121,6 +121,8 @@ impl Engine {
             active: self.running,
             committed: self.db.committed()?,
             pinned: self.db.pinned()?,
+            // Its number may be an old one: what was gone back to keeps the number that it had.
+            held: self.db.came_from(self.running)?.into_iter().collect(),
             inhabited,
             ..Holdings::default()
         };
