@@ -69,7 +69,11 @@ async fn a_set_is_activated_changed_and_taken_back_to_what_it_was() {
     assert_eq!(third.outcome, Outcome::Done, "{third:?}");
     assert!(sysmgrd.running().is_empty());
     assert!(!node.etc("app.conf").exists());
-    let history = node.engine.history(model::change::HistoryFilter::default()).await.unwrap();
+    let history = node
+        .engine
+        .history(model::change::HistoryFilter::default())
+        .await
+        .unwrap();
     assert_eq!(history.len(), 4);
     assert_eq!(history[0].set.before, ["app=1"]);
     assert!(

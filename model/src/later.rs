@@ -70,6 +70,10 @@ impl<T: PartialEq<U>, U, const N: usize> PartialEq<[U; N]> for Later<Vec<T>> {
     }
 }
 
+#[expect(
+    clippy::into_iter_without_iter,
+    reason = "`iter` is that of the value, which this derefs to"
+)]
 impl<'a, T> IntoIterator for &'a Later<T>
 where
     &'a T: IntoIterator,

@@ -10,8 +10,9 @@ use model::bus::sysmgrd::ManagerProxy;
 use node::{Node, notify, starting};
 use sysmgrd::config::Config;
 use sysmgrd::dbus::session::{Served, serve};
-use sysmgrd::engine::{Engine, Tools};
+use sysmgrd::engine::{Engine, Past, Tools};
 use sysmgrd::sys::cgroup::Cgroups;
+use sysmgrd::sys::fd_store::FdStore;
 use sysmgrd::sys::places::Places;
 use sysmgrd::sys::reap::Children;
 use sysmgrd::sys::state_files::StateFiles;
@@ -113,6 +114,7 @@ async fn the_sessions_interface_is_the_one_in_the_documents() {
         cgroups: Cgroups::find(Some(dir.path()), "x"),
         children: Children::default(),
         files: StateFiles::open(dir.path()).unwrap(),
+        store: FdStore::default(),
     };
     let (_engine, handle) = Engine::new(tools);
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -122,7 +124,7 @@ async fn the_sessions_interface_is_the_one_in_the_documents() {
         handle,
     };
     let (_signals, receiver) = tokio::sync::mpsc::channel(1);
-    tokio::spawn(serve(ours, served, receiver));
+    tokio::spawn(serve(ours, Past::Nothing, served, receiver));
     let connection = Builder::unix_stream(theirs).p2p().build().await.unwrap();
     check(
         "org.changeover.Session1",

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::Result;
 use model::bus::installd::ManagerProxy;
 use model::change::{Action, Request};
 use tests::on_bus::{OnBus, STRANGER, as_user};
@@ -80,9 +79,9 @@ async fn call(
 ) -> Option<String> {
     let to = (Some(name), path, Some(interface), method.as_str());
     let file = || {
-        zbus::OwnedFd::from(std::os::fd::OwnedFd::from(
-            std::fs::File::open("/dev/null").unwrap(),
-        ))
+        zbus::OwnedFd::from(std::os::fd::OwnedFd::from(std::fs::File::from(
+            fs_err::File::open("/dev/null").unwrap(),
+        )))
     };
     let types: Vec<_> = types.iter().map(String::as_str).collect();
     macro_rules! send {
@@ -150,15 +149,20 @@ const IF_ASKED: u32 = 2;
 
 #[interface(name = "org.freedesktop.PolicyKit1.Authority")]
 impl Polkit {
-    #[expect(clippy::unused_self, reason = "the interface has this shape")]
+    #[expect(
+        clippy::too_many_arguments,
+        clippy::needless_pass_by_value,
+        reason = "the interface has this shape"
+    )]
     fn check_authorization(
         &self,
         subject: (String, HashMap<String, Variant<'_>>),
         action: &str,
-        _details: HashMap<String, String>,
-        _flags: u32,
-        _cancellation: &str,
+        details: HashMap<String, String>,
+        flags: u32,
+        cancellation: &str,
     ) -> ((bool, bool, HashMap<String, String>),) {
+        drop((details, flags, cancellation));
         assert_eq!(subject.0, "system-bus-name");
         assert!(matches!(subject.1.get("name"), Some(Variant::Str(name)) if name.starts_with(':')));
         assert_eq!(action, "org.changeover.manage");
@@ -283,7 +287,7 @@ fn packages_and_changes_are_objects_on_the_bus() {
     runtime.block_on(async {
         let connection = connect(&on_bus.address).await;
         let proxy = ManagerProxy::new(&connection).await.unwrap();
-        let file = std::fs::File::open(package).unwrap();
+        let file = std::fs::File::from(fs_err::File::open(package).unwrap());
         proxy
             .add(std::os::fd::OwnedFd::from(file).into())
             .await

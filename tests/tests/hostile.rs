@@ -168,7 +168,9 @@ fn a_descriptor_that_is_no_envelope_is_refused_and_the_next_package_does_not_wai
     let (never, _writer) = std::io::pipe().unwrap();
     let sparse = fs_err::File::create(dir.join("sparse")).unwrap();
     sparse.set_len(1 << 40).unwrap();
-    let open = |path: &std::path::Path| OwnedFd::from(std::fs::File::open(path).unwrap());
+    let open = |path: &std::path::Path| {
+        OwnedFd::from(std::fs::File::from(fs_err::File::open(path).unwrap()))
+    };
     let path_only = rustix::fs::open(
         &package,
         rustix::fs::OFlags::PATH,

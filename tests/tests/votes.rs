@@ -20,7 +20,8 @@ use tests::node::{Node, last_document, list};
 struct House {
     dir: TempDir,
     packages: Vec<Built>,
-    workshop: Workshop,
+    /// The packages are gone with it.
+    _workshop: Workshop,
 }
 
 /// Prints the file's text and refuses, or agrees where there is no such file.
@@ -81,7 +82,7 @@ impl House {
         Ok(Self {
             dir,
             packages,
-            workshop,
+            _workshop: workshop,
         })
     }
 

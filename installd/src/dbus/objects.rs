@@ -25,7 +25,7 @@ const CHANGES: u32 = 32;
 
 /// A package in the store.
 #[derive(Debug, Clone)]
-pub struct Package(StoredPackage);
+pub(super) struct Package(StoredPackage);
 
 #[interface(name = "org.changeover.Install1.Package")]
 impl Package {
@@ -82,7 +82,7 @@ struct ChangeView {
 
 /// A change that goes on or has ended.
 #[derive(Debug, Clone)]
-pub struct Change(ChangeView);
+pub(super) struct Change(ChangeView);
 
 #[interface(name = "org.changeover.Install1.Change")]
 impl Change {

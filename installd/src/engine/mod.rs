@@ -34,8 +34,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::change::{ChangeReport, Request, RunningChange};
 use model::Generation;
+use model::change::{ChangeReport, Request, RunningChange};
 use resolve::deps::Shelf;
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -143,7 +143,10 @@ impl Engine {
             };
             let moves = matches!(
                 message,
-                Message::Added { .. } | Message::Remove { .. } | Message::Ended { .. } | Message::Booted(_)
+                Message::Added { .. }
+                    | Message::Remove { .. }
+                    | Message::Ended { .. }
+                    | Message::Booted(_)
             );
             self.take(message).await;
             self.tell_news(moves);

@@ -152,10 +152,10 @@ impl Look {
             let relative = Path::new(entry.path.relative());
             directories.extend(relative.ancestors().skip(1).map(Path::to_owned));
             let inode = standing.remove(relative);
-            self.entry(&mut found, (entry, *kept), &package, inode, &accounts);
+            self.entry(&mut found, (entry, *kept), &package, (inode, &accounts));
         }
         standing.retain(|path, _| !directories.contains(path));
-        self.foreign(&mut found, &standing);
+        foreign(&mut found, &standing);
         self.read(&mut found);
         found.report.mapped = self.mapped(mapped);
         let report = &mut found.report;
@@ -179,8 +179,7 @@ impl Look {
         found: &mut Found<'a>,
         (entry, kept): (&'a FileEntry, Option<Digest>),
         package: &str,
-        inode: Option<Inode>,
-        accounts: &Accounts,
+        (inode, accounts): (Option<Inode>, &Accounts),
     ) {
         let Some(inode) = inode else {
             return found.differs(&entry.path, package, "missing");
@@ -197,7 +196,7 @@ impl Look {
                 let size = kept.is_none().then_some(file.size);
                 match spec.spec() {
                     Some(spec) => {
-                        self.file(found, (entry, size), &spec, package, (inode, accounts))
+                        self.file(found, (entry, size), (&spec, package), (inode, accounts))
                     }
                     None => None,
                 }
@@ -224,8 +223,7 @@ impl Look {
         &self,
         found: &mut Found<'a>,
         (entry, size): (&'a FileEntry, Option<u64>),
-        spec: &Spec,
-        package: &str,
+        (spec, package): (&Spec, &str),
         (inode, accounts): (Inode, &Accounts),
     ) -> Option<String> {
         if inode.kind != Kind::File {
@@ -275,36 +273,6 @@ impl Look {
             .ok()
             .flatten()
             .is_some_and(|inode| inode.links >= MANY_NAMES)
-    }
-
-    /// What stands in the tree and no package brings: the topmost of it only.
-    fn foreign(&self, found: &mut Found<'_>, standing: &BTreeMap<PathBuf, Inode>) {
-        for (path, inode) in standing {
-            if path
-                .parent()
-                .is_some_and(|above| standing.contains_key(above))
-            {
-                continue;
-            }
-            let how = format!("{} that no package brings", word(inode.kind));
-            let text = path
-                .to_str()
-                .and_then(|path| format!("/{path}").parse().ok());
-            match text {
-                Some(text) => found.differs(&text, "", how),
-                // Its name cannot be told as a path: the directory can, in which it stands.
-                None => {
-                    let above = path.ancestors().skip(1).find_map(|above| {
-                        format!("/{}", above.to_str()?).parse::<PackagePath>().ok()
-                    });
-                    let name = inspect::shown(&path.clone().into_os_string());
-                    match above.or_else(|| "/usr".parse().ok()) {
-                        Some(above) => found.differs(&above, "", format!("{how}: {name}")),
-                        None => tracing::warn!(name, "a foreign file"),
-                    }
-                }
-            }
-        }
     }
 
     /// Reads what is to be read, each inode once.
@@ -496,5 +464,27 @@ fn word(kind: Kind) -> &'static str {
         Kind::Link => "a link",
         Kind::Directory => "a directory",
         Kind::Other => "a device, socket or pipe",
+    }
+}
+
+/// What stands in the tree and no package brings: the topmost of it only.
+fn foreign(found: &mut Found<'_>, standing: &BTreeMap<PathBuf, Inode>) {
+    let below = |path: &Path| {
+        path.parent()
+            .is_some_and(|above| standing.contains_key(above))
+    };
+    for (path, inode) in standing.iter().filter(|(path, _)| !below(path)) {
+        let how = format!("{} that no package brings", word(inode.kind));
+        let as_path = |path: &Path| format!("/{}", path.to_str()?).parse::<PackagePath>().ok();
+        if let Some(text) = as_path(path) {
+            found.differs(&text, "", how);
+            continue;
+        }
+        // Its name cannot be told as a path: the directory can, in which it stands.
+        let name = inspect::shown(&path.clone().into_os_string());
+        let above = path.ancestors().skip(1).find_map(as_path);
+        if let Some(above) = above.or_else(|| "/usr".parse().ok()) {
+            found.differs(&above, "", format!("{how}: {name}"));
+        }
     }
 }

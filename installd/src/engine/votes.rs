@@ -152,6 +152,9 @@ mod tests {
         names.iter().map(one).collect()
     }
 
+    /// A request, who objects, who then stands in the way, and who is overridden.
+    type Case<'a> = (&'a Request, &'a [&'a str], &'a [&'a str], &'a [&'a str]);
+
     #[test]
     fn one_objection_stops_a_change_and_force_goes_over_all_or_over_those_named() {
         let plain = Request::default();
@@ -163,7 +166,7 @@ mod tests {
             force: true,
             ..Request::default()
         };
-        let table: [(&Request, &[&str], &[&str], &[&str]); 6] = [
+        let table: [Case<'_>; 6] = [
             (&plain, &[], &[], &[]),
             (&plain, &["a", "b"], &["a", "b"], &[]),
             (&one, &["a"], &[], &["a"]),

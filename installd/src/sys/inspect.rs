@@ -61,7 +61,11 @@ pub fn inode(path: &Path) -> io::Result<Option<Inode>> {
         sys::FileType::RegularFile => Kind::File,
         sys::FileType::Symlink => Kind::Link,
         sys::FileType::Directory => Kind::Directory,
-        _ => Kind::Other,
+        sys::FileType::Fifo
+        | sys::FileType::Socket
+        | sys::FileType::CharacterDevice
+        | sys::FileType::BlockDevice
+        | sys::FileType::Unknown => Kind::Other,
     };
     Ok(Some(Inode {
         kind,
@@ -195,7 +199,7 @@ mod tests {
         let path = dir.path().join("x");
         fs_err::write(&path, b"x").unwrap();
         assert!(!was_rewritten(&path));
-        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
+        let later = std::time::SystemTime::now() + std::time::Duration::from_hours(1);
         let file = fs_err::OpenOptions::new().write(true).open(&path).unwrap();
         file.file().set_modified(later).unwrap();
         // A file system without times of birth cannot tell.

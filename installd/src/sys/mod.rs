@@ -17,8 +17,8 @@ pub mod rooted;
 pub mod setup;
 pub mod snapshots;
 pub mod sysmgr;
-pub mod trust;
 pub mod trial;
+pub mod trust;
 
 use std::io;
 

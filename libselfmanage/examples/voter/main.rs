@@ -100,7 +100,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match event {
             Event::Disconnected => return Ok(()),
             Event::Evaluate(..) if mute => {}
-            event => manager.handle(event, &mut plugins, &mut app)?,
+            event @ (Event::Evaluate(..)
+            | Event::Prepare(_)
+            | Event::Changed(_)
+            | Event::Ended(_)
+            | _) => manager.handle(event, &mut plugins, &mut app)?,
         }
     }
 }

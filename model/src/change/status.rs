@@ -111,7 +111,7 @@ pub struct RunningChange {
     pub by: String,
     /// When it began, RFC 3339 in UTC.
     pub since: String,
-    /// The phase that it is in, as in [`Progress`].
+    /// The phase that it is in, as in [`super::Progress`].
     pub phase: String,
 }
 

@@ -62,7 +62,7 @@ pub enum SignError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: ResignError,
+        source: Box<ResignError>,
     },
 }
 
@@ -111,7 +111,7 @@ pub type Edit<'a> = &'a mut dyn FnMut(&ReadPackage, &mut Signatures) -> Result<(
 pub fn rewrite(file: &Path, out: &Path, edit: Edit<'_>) -> Result<Vec<ReadPackage>, SignError> {
     let bad = |source: ResignError| SignError::Envelope {
         path: file.to_owned(),
-        source,
+        source: Box::new(source),
     };
     let reader = open(file)?;
     let mut packages = reader.packages().to_vec();
@@ -170,6 +170,6 @@ pub fn open(file: &Path) -> Result<Reader<fs_err::File>, SignError> {
 pub fn unreadable(file: &Path, source: ReadError) -> SignError {
     SignError::Envelope {
         path: file.to_owned(),
-        source: ResignError::Read(source),
+        source: Box::new(ResignError::Read(source)),
     }
 }

@@ -54,9 +54,12 @@ fn add(
     let descriptor = open(file)?;
     let mut line = show.progress();
     node.ask_showing(
-        async |installd| match allow_unsigned {
-            true => installd.add_unsigned(descriptor.into()).await,
-            false => installd.add(descriptor.into()).await,
+        async |installd| {
+            if allow_unsigned {
+                installd.add_unsigned(descriptor.into()).await
+            } else {
+                installd.add(descriptor.into()).await
+            }
         },
         &mut line,
     )

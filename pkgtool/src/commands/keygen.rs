@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::build::sign::write_new;
 use crate::outcome::{CommandError, Outcome};
+use crate::render::add;
 use crate::show::{Look, Show};
 
 /// Arguments of `keygen`.
@@ -75,10 +76,13 @@ pub fn run(args: &KeygenArgs, show: &mut Show) -> Result<Outcome, CommandError> 
 fn public_text(args: &KeygenArgs, key: &SecretKey) -> Result<String, CommandError> {
     let mut text = key.public().to_text();
     if !args.packages.is_empty() {
-        text += &format!("packages: {}\n", args.packages.join(" "));
+        add(
+            &mut text,
+            format_args!("packages: {}\n", args.packages.join(" ")),
+        );
     }
     if let Some(expires) = &args.expires {
-        text += &format!("expires: {expires}\n");
+        add(&mut text, format_args!("expires: {expires}\n"));
     }
     Trusted::parse("", &text).map_err(|error| CommandError::usage(error.to_string()))?;
     Ok(text)

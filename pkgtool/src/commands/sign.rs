@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::build::claims;
 use crate::build::sign::{rewrite, secret_key};
 use crate::outcome::{CommandError, Outcome};
+use crate::render::add;
 use crate::show::{Look, Show};
 
 /// Arguments of `sign`.
@@ -129,7 +130,7 @@ fn text(one: &Signed, look: Look) -> String {
             [] => (look.notable("unsigned"), String::new()),
             keys => (look.good("signed"), format!(" by {}", keys.join(", "))),
         };
-        out += &format!("{word} {}{by}\n", package.package);
+        add(&mut out, format_args!("{word} {}{by}\n", package.package));
     }
     out
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::build::claims::{self, Walked};
 use crate::node::Address;
 use crate::outcome::{CommandError, Kind, Outcome};
-use crate::render;
+use crate::render::{self, add};
 use crate::show::{Look, Show};
 
 /// Arguments of `verify`.
@@ -176,9 +176,12 @@ fn text(one: &Verified, look: Look) -> String {
         } else {
             look.bad("not trusted")
         };
-        out += &format!("{} {word}\n", look.strong(&package.package));
+        add(
+            &mut out,
+            format_args!("{} {word}\n", look.strong(&package.package)),
+        );
         if package.signatures.is_empty() {
-            out += &format!("  {}\n", package.against);
+            add(&mut out, format_args!("  {}\n", package.against));
         }
         for checked in &package.signatures {
             let mark = match &checked.finding {
@@ -189,11 +192,11 @@ fn text(one: &Verified, look: Look) -> String {
                 | Finding::OutOfScope { .. }
                 | Finding::Revoked { .. } => look.bad('✗'),
             };
-            out += &format!("  {mark} {checked}\n");
+            add(&mut out, format_args!("  {mark} {checked}\n"));
         }
     }
     for wrong in &one.wrong {
-        out += &format!("{}: {wrong}\n", look.bad("wrong"));
+        add(&mut out, format_args!("{}: {wrong}\n", look.bad("wrong")));
     }
     if one.wrong.is_empty() {
         let text = format!(

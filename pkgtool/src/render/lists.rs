@@ -255,7 +255,10 @@ fn generations(report: &StatusReport, look: Look) -> String {
             (false, true) => ", pinned",
             (false, false) => "",
         };
-        let line = format!("  {:>4}  {created}  {packages}{processes}{kept}", one.generation);
+        let line = format!(
+            "  {:>4}  {created}  {packages}{processes}{kept}",
+            one.generation
+        );
         add(&mut out, format_args!("{}\n", look.faint(line.trim_end())));
     }
     out

@@ -15,7 +15,7 @@ use std::fmt::{self, Write as _};
 use crate::show::Look;
 
 /// Writes at the end of `out`; a string always takes it.
-fn add(out: &mut String, text: fmt::Arguments<'_>) {
+pub(crate) fn add(out: &mut String, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 

@@ -259,7 +259,7 @@ mod tests {
     fn send_with(sender: &std::os::unix::net::UnixDatagram, path: &Path, text: &[u8], fds: usize) {
         let address = rustix::net::SocketAddrUnix::new(path).unwrap();
         let null = fs_err::File::open("/dev/null").unwrap();
-        let rights = vec![std::os::fd::AsFd::as_fd(null.file()); fds];
+        let rights = vec![null.file().as_fd(); fds];
         let mut space = vec![std::mem::MaybeUninit::uninit(); 4096];
         let mut control = rustix::net::SendAncillaryBuffer::new(&mut space);
         assert!(control.push(rustix::net::SendAncillaryMessage::ScmRights(&rights)));

@@ -104,7 +104,7 @@ impl Store {
             };
             let rights = control.drain().find_map(|message| match message {
                 RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
-                _ => None,
+                RecvAncillaryMessage::ScmCredentials(_) | _ => None,
             });
             let text = String::from_utf8(bytes[..received.bytes].to_vec()).unwrap();
             if text == "READY=1" {

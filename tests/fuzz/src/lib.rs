@@ -21,8 +21,11 @@ use model::{Digest, Manifest, ProcessName, elf};
 use pkgtool::build::debian;
 use serde::de::DeserializeOwned;
 
+/// A target: its name, and what it does with an input.
+pub(crate) type Target = (&'static str, fn(&[u8]));
+
 /// The targets by name.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub(crate) const TARGETS: [Target; 6] = [
     ("envelope", envelope),
     ("manifest", manifest),
     ("elf", elf_file),
@@ -47,7 +50,7 @@ impl Write for Sink {
 }
 
 /// An envelope, read to its end or to the first mistake.
-pub fn envelope(bytes: &[u8]) {
+pub(crate) fn envelope(bytes: &[u8]) {
     let limits = Limits {
         packages: 64,
         index: 1 << 20,
@@ -70,7 +73,7 @@ pub fn envelope(bytes: &[u8]) {
 }
 
 /// A manifest: one that is read is written and read again, and is the same.
-pub fn manifest(bytes: &[u8]) {
+pub(crate) fn manifest(bytes: &[u8]) {
     let Ok(read) = serde_json::from_slice::<Manifest>(bytes) else {
         return;
     };
@@ -81,13 +84,13 @@ pub fn manifest(bytes: &[u8]) {
 }
 
 /// An ELF file: its facts, its signature, and how it differs from another.
-pub fn elf_file(bytes: &[u8]) {
+pub(crate) fn elf_file(bytes: &[u8]) {
     let digest = Digest::of(b"");
     drop(elf::read(bytes));
     let examined = elf::examine(bytes, digest);
     assert_eq!(examined.signature, elf::signature(bytes, digest));
     // Comparing is dear: an input in eight is compared, with itself changed in its middle.
-    if bytes.len() % 8 == 0 {
+    if bytes.len().is_multiple_of(8) {
         let mut other = bytes.to_vec();
         let middle = other.len() / 2;
         if let Some(byte) = other.get_mut(middle) {
@@ -98,7 +101,7 @@ pub fn elf_file(bytes: &[u8]) {
 }
 
 /// A Debian package, and its control file.
-pub fn deb(bytes: &[u8]) {
+pub(crate) fn deb(bytes: &[u8]) {
     let limits = debian::Limits {
         expanded: 16 << 20,
         entries: 1_000,
@@ -121,7 +124,7 @@ pub fn deb(bytes: &[u8]) {
 }
 
 /// A notification of a process.
-pub fn notify(bytes: &[u8]) {
+pub(crate) fn notify(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
@@ -133,7 +136,7 @@ pub fn notify(bytes: &[u8]) {
 }
 
 /// What callers say over the bus.
-pub fn bus_arguments(bytes: &[u8]) {
+pub(crate) fn bus_arguments(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };

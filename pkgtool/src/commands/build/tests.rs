@@ -42,7 +42,14 @@ fn build(sources: &[&Path], output: Option<PathBuf>) -> Result<String, CommandEr
     let mut show = Show::into_writers(out, Box::new(std::io::sink()), Look::plain(80), false);
     let sources = sources.iter().map(|source| (*source).to_owned()).collect();
     let sign = None;
-    run(&BuildArgs { sources, output, sign }, &mut show)?;
+    run(
+        &BuildArgs {
+            sources,
+            output,
+            sign,
+        },
+        &mut show,
+    )?;
     let bytes = paper.0.borrow().clone();
     Ok(String::from_utf8(bytes).unwrap())
 }

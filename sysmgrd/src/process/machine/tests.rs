@@ -249,7 +249,8 @@ fn a_oneshot_that_remains_is_done_and_can_be_stopped() {
 }
 
 #[test]
-fn stop_commands_run_when_a_process_that_had_come_up_ends_by_itself_and_not_when_its_start_failed() {
+fn stop_commands_run_when_a_process_that_had_come_up_ends_by_itself_and_not_when_its_start_failed()
+{
     let rules = Rules {
         stop: 1,
         post: 1,
