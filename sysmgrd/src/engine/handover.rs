@@ -8,9 +8,10 @@
 
 use std::os::fd::AsFd;
 
-use model::process::Ready;
+use model::process::{KillMode, Ready};
 use model::transition::{Tree, Wanted};
 use model::{ProcessName, Span};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::starting::oldest;
@@ -19,6 +20,7 @@ use super::told::Past;
 use super::{Engine, News};
 use crate::process::Exit;
 use crate::process::machine::{self, State, Why};
+use crate::sys::cgroup::send;
 use crate::sys::fd_store;
 use crate::sys::launch::notify_path;
 use crate::sys::logs::Log;
@@ -123,6 +125,14 @@ impl Engine {
         // One that was started when the daemon ended may not have been noted; its group has it.
         let up = matches!(remembered.state.as_str(), "starting" | "ready" | "stopping");
         let main = main.unwrap_or_else(|| oldest(&process.members()).filter(|_| up));
+        let noted = up || main.is_some() || remembered.state == "done";
+        if !noted && process.spec.kill_mode != KillMode::Process {
+            // Started by a daemon that was killed before it noted that: nobody has heard of it, and
+            // the next start would be a second one.
+            for pid in process.members() {
+                send(pid, Signal::KILL);
+            }
+        }
         process.state = match remembered.state.as_str() {
             "ready" | "stopping" => State::Ready,
             "starting" => State::Starting,
