@@ -169,7 +169,14 @@ pub fn decode<T: DeserializeOwned>(document: &str) -> Result<T, CommandError> {
 fn explain(error: bus::Error, daemon: &str) -> CommandError {
     let words = |kind, text: String| CommandError::new(kind, anyhow::Error::msg(text));
     match error {
-        bus::Error::Invalid(text) | bus::Error::Failed(text) => words(Kind::Failed, text),
+        bus::Error::Invalid(text) | bus::Error::Failed(text) => {
+            let full = text.contains("No space left on device");
+            let error = words(Kind::Failed, text);
+            if !full {
+                return error;
+            }
+            error.hint("make room: pkgtool remove, pkgtool forget, or what else fills the disk")
+        }
         bus::Error::Unmet(text) => words(Kind::Dependencies, text),
         bus::Error::Busy(text) => {
             words(Kind::Busy, text).hint("pkgtool status shows the change that is running")

@@ -297,7 +297,7 @@ impl Show {
         if !self.answers {
             return Err(
                 CommandError::usage("nobody can be asked: standard input is no terminal")
-                    .hint("--yes goes on without asking, --dry-run only shows the plan"),
+                    .hint("--yes goes on without asking"),
             );
         }
         write!(self.err, "{question} [y/N] ").map_err(OutputError::from)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::change::ProcessOutcome;
 use model::report::Chain;
 use model::transition::{Transition, Wanted};
 use model::{ChangeId, Generation, ProcessName};
@@ -26,12 +27,14 @@ pub(super) struct Back<'a> {
 }
 
 impl Back<'_> {
-    /// The pointer and `/etc` first, then the processes. Answers what had to be left.
+    /// The pointer and `/etc` first, then the processes, whose moments come behind those of the
+    /// way forward. Answers what had to be left.
     pub(super) async fn run(
         &self,
         context: &Context,
         db: &mut Db,
         sysmgr: &mut Sysmgr,
+        processes: &mut Vec<ProcessOutcome>,
     ) -> Result<Vec<String>, String> {
         // A journal that cannot be written must not keep the old set from running again.
         let step = db.intend(self.id, &Step::RollBack);
@@ -53,7 +56,9 @@ impl Back<'_> {
             let done = send(sysmgr, &back)
                 .await
                 .map_err(|error| Chain(&error).to_string())?;
-            if let Some(why) = failures(&done) {
+            let why = failures(&done);
+            went_back(processes, done.processes);
+            if let Some(why) = why {
                 return Err(why);
             }
         }
@@ -84,5 +89,16 @@ impl Back<'_> {
             db.set_running(self.origin, &context.boot)?;
         }
         Ok(notes)
+    }
+}
+
+/// Adds what the way back did to what the way forward did: a process is without service until it
+/// is ready again as it was.
+fn went_back(all: &mut Vec<ProcessOutcome>, back: Vec<ProcessOutcome>) {
+    for one in back {
+        match all.iter_mut().find(|forward| forward.name == one.name) {
+            Some(forward) => forward.moments.extend(one.moments),
+            None => all.push(one),
+        }
     }
 }

@@ -239,9 +239,25 @@ impl Changeover {
 
 /// What went wrong in a transition; `None`: nothing.
 pub(super) fn failures(report: &TransitionReport) -> Option<String> {
-    let one = |veto: &model::change::Veto| format!("{}: {}", veto.process, veto.reason);
+    // What a process wrote stands further right than who failed.
+    let one = |veto: &model::change::Veto| {
+        let reason = veto.reason.replace('\n', "\n  ");
+        format!("{}: {reason}", veto.process)
+    };
     let all: Vec<String> = report.failed.iter().map(one).collect();
-    (!all.is_empty()).then(|| all.join("; "))
+    (!all.is_empty()).then(|| all.join("\n"))
+}
+
+/// Why a change failed, and why it could not be taken back.
+pub(super) fn not_back(why: &str, back: &str) -> String {
+    format!("{why}\nthe way back failed too:\n{back}")
+}
+
+/// The failures without what the processes wrote, in one line.
+pub(super) fn shortly(failures: &str) -> String {
+    let lines = failures.lines().filter(|line| !line.starts_with(' '));
+    let heads = lines.map(|line| line.trim_end_matches("; its last lines:"));
+    heads.collect::<Vec<_>>().join("; ")
 }
 
 /// Sends a transition; should sysmgrd go away in the middle, waits for it to come back and sends

@@ -16,7 +16,7 @@ use model::transition::{Ended, Transition, Wanted};
 use model::{ChangeId, Generation, PackageId, PackageName, ProcessName};
 
 use super::back::Back;
-use super::change::{self, failures};
+use super::change::{self, failures, not_back, shortly};
 use super::request::{Error, Message};
 use super::{Context, Engine, Start, lists, observe};
 use crate::sys::clock::Time;
@@ -277,7 +277,7 @@ impl Boot {
         if undone.is_some() {
             self.db.note_undone(None)?;
         }
-        findings.extend(failures(&done));
+        findings.extend(failures(&done).as_deref().map(shortly));
         Ok(findings)
     }
 
@@ -414,14 +414,19 @@ impl Boot {
         report.outcome = Outcome::RolledBack;
         report.failure = None;
         match back
-            .run(&self.context, &mut self.db, &mut self.sysmgr)
+            .run(
+                &self.context,
+                &mut self.db,
+                &mut self.sysmgr,
+                &mut report.processes,
+            )
             .await
         {
             Ok(notes) => report.discrepancies = notes,
             Err(error) => {
                 report.outcome = Outcome::Failed;
                 report.failure = Some(Failure::RollbackFailed);
-                report.detail = Some(format!("{why}; and the way back failed: {error}"));
+                report.detail = Some(not_back(&why, &error));
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use model::report::Chain;
 use model::transition::{Announcement, Transition, TransitionReport, Wanted};
 
 use super::back::Back;
-use super::change::{Becomes, Changeover, Stop, blocking, failures, send};
+use super::change::{Becomes, Changeover, Stop, blocking, failures, not_back, send, shortly};
 use super::lists::{self, Standing};
 use super::request::Error;
 use crate::config::Config;
@@ -227,7 +227,12 @@ impl Changeover {
             forward,
         };
         match back
-            .run(&self.context, &mut self.db, &mut self.sysmgr)
+            .run(
+                &self.context,
+                &mut self.db,
+                &mut self.sysmgr,
+                &mut report.processes,
+            )
             .await
         {
             Ok(notes) => {
@@ -238,11 +243,12 @@ impl Changeover {
             Err(error) => {
                 report.outcome = Outcome::Failed;
                 report.failure = Some(Failure::RollbackFailed);
-                let detail = format!("{why}; and the way back failed: {error}");
+                let detail = not_back(&why, &error);
                 tracing::error!(change = self.id.0, "{detail}");
                 report.discrepancies.push(format!(
-                    "change {} was not taken back wholly: {error}",
-                    self.id
+                    "change {} was not taken back wholly: {}",
+                    self.id,
+                    shortly(&error)
                 ));
                 report.detail = Some(detail);
             }

@@ -177,13 +177,39 @@ pub fn finish(report: &ChangeReport, show: &mut Show) -> Result<Outcome, Command
     } else {
         show.answer(report, text)?;
     }
-    if report.outcome == End::Vetoed {
-        show.note("--force overrides objections; they are recorded all the same");
+    if let Some(next) = next_step(report) {
+        show.note(next);
     }
     if report.trial {
         show.note("a reboot ends it: pkgtool commit keeps it, pkgtool rollback ends it now");
     }
     Ok(outcome(report))
+}
+
+/// What can be typed after a change that did not end as it should.
+fn next_step(report: &ChangeReport) -> Option<String> {
+    let number = report.change;
+    match (report.outcome, report.failure) {
+        (End::Vetoed, _) if !report.vetoes.is_empty() => {
+            let mut options: Vec<String> = (report.vetoes.iter())
+                .map(|veto| format!("--force-process {}", veto.process))
+                .collect();
+            options.dedup();
+            let each = options.join(" ");
+            Some(format!(
+                "{each} goes on all the same, --force whoever objects; it is recorded"
+            ))
+        }
+        (End::Failed, Some(Failure::Kept)) => {
+            Some("pkgtool rollback goes back to what ran before".to_owned())
+        }
+        (End::Failed, Some(Failure::RollbackFailed)) => Some(format!(
+            "pkgtool ps shows what is down; when the reason is gone: pkgtool restart NAME. \
+             All of it: pkgtool history show {number}"
+        )),
+        (End::RolledBack, _) => Some(format!("all of it: pkgtool history show {number}")),
+        _ => None,
+    }
 }
 
 fn ask_for_plan(node: &Node, request: &Request, show: &Show) -> Result<PlanReport, CommandError> {

@@ -4,6 +4,7 @@ use model::change::{ChangeReport, Failure, Outcome, ProcessOutcome, Verdict, Vet
 use model::transition::TransitionReport;
 
 use super::plan::verdict;
+use super::timeline::gap;
 use super::{add, millis, padded, widest};
 use crate::show::Look;
 
@@ -27,24 +28,36 @@ pub fn report(report: &ChangeReport, look: Look) -> String {
             let head = look.bad("failed:");
             let left = match report.failure {
                 Some(Failure::Unchanged) | None => "nothing was touched",
-                Some(Failure::Kept) => "the new set is kept, as was asked for",
-                Some(Failure::RollbackFailed) => "and so did the way back: pkgtool status",
+                Some(Failure::Kept) => "the new set is kept",
+                Some(Failure::RollbackFailed) => "and the way back failed too",
             };
             format!("{head} change {change}, {left}; generation {generation} runs\n")
         }
     };
-    if let Some(detail) = &report.detail {
+    let said = report.outcome == Outcome::Vetoed && !report.vetoes.is_empty();
+    if let Some(detail) = report.detail.as_ref().filter(|_| !said) {
         add(
             &mut out,
             format_args!("  {}\n", detail.replace('\n', "\n  ")),
         );
     }
     out.push_str(&vetoes(&report.vetoes, report.outcome, look));
-    out.push_str(&processes(&report.processes, look));
+    let forward = match report.outcome {
+        Outcome::Done | Outcome::Vetoed => true,
+        Outcome::Failed => report.failure != Some(Failure::RollbackFailed),
+        Outcome::RolledBack => false,
+    };
+    let told = if forward {
+        what_happened
+    } else {
+        what_was_lost
+    };
+    out.push_str(&processes(&report.processes, told, look));
     for discrepancy in &report.discrepancies {
+        let text = discrepancy.replace('\n', "\n  ");
         add(
             &mut out,
-            format_args!("{} {discrepancy}\n", look.notable("discrepancy:")),
+            format_args!("{} {text}\n", look.notable("discrepancy:")),
         );
     }
     out
@@ -52,7 +65,7 @@ pub fn report(report: &ChangeReport, look: Look) -> String {
 
 /// The end of `pkgtool restart`.
 pub fn transition(report: &TransitionReport, look: Look) -> String {
-    let mut out = processes(&report.processes, look);
+    let mut out = processes(&report.processes, what_happened, look);
     for failed in &report.failed {
         let reason = failed.reason.replace('\n', "\n    ");
         add(
@@ -79,7 +92,7 @@ fn vetoes(vetoes: &[Veto], outcome: Outcome, look: Look) -> String {
     out
 }
 
-fn processes(all: &[ProcessOutcome], look: Look) -> String {
+fn processes(all: &[ProcessOutcome], told: fn(&ProcessOutcome) -> String, look: Look) -> String {
     let touched = || {
         all.iter()
             .filter(|one| !matches!(one.verdict, Verdict::None | Verdict::Ask))
@@ -89,7 +102,7 @@ fn processes(all: &[ProcessOutcome], look: Look) -> String {
     for one in touched() {
         let word = verdict(one.verdict, look);
         let name = padded(one.name.as_str(), width);
-        let line = format!("  {word}  {name}  {}", what_happened(one));
+        let line = format!("  {word}  {name}  {}", told(one));
         out.push_str(line.trim_end());
         out.push('\n');
         if let Some(detail) = &one.detail {
@@ -109,6 +122,19 @@ fn what_happened(one: &ProcessOutcome) -> String {
         Verdict::Start => format!("ready after {ready}"),
         Verdict::Notify => format!("changed over in {ready}, kept running"),
         Verdict::Stop | Verdict::Ask | Verdict::None => String::new(),
+    }
+}
+
+/// The same of a change that was taken back: how long it cost the process its service.
+fn what_was_lost(one: &ProcessOutcome) -> String {
+    match (one.verdict, gap(one)) {
+        (Verdict::Restart, Some(gap)) => format!("away for {}, then as before", millis(gap)),
+        (Verdict::Restart, None) => "is not back".to_owned(),
+        (Verdict::Start, _) => "started and stopped again".to_owned(),
+        (Verdict::Stop, Some(gap)) => {
+            format!("stopped and started again, away for {}", millis(gap))
+        }
+        _ => String::new(),
     }
 }
 
@@ -175,7 +201,7 @@ mod tests {
         rolled back: change 7 failed, generation 3 runs again
           nginx was not ready within 90 s
           last line: bind() failed
-          restart  nginx  down 12 ms, ready after 1.3 s
+          restart  nginx  away for 1.3 s, then as before
                    started twice
         ");
     }

@@ -10,7 +10,23 @@ pub fn history(entries: &[HistoryEntry], look: Look) -> String {
     if entries.is_empty() {
         return format!("{}\n", look.faint("nothing has been changed yet"));
     }
-    entries.iter().map(|entry| one(entry, look)).collect()
+    entries.iter().map(|entry| shortly(entry, look)).collect()
+}
+
+/// One of many: without what processes wrote, which stands further right than who failed.
+fn shortly(entry: &HistoryEntry, look: Look) -> String {
+    let mut entry = entry.clone();
+    if let Some(detail) = entry.report.as_mut().and_then(|one| one.detail.as_mut()) {
+        let lines = detail.lines().filter(|line| !line.starts_with(' '));
+        let heads: Vec<_> = lines
+            .map(|line| {
+                let line = line.trim_end_matches("; its last lines:");
+                line.trim_end_matches("; it said:")
+            })
+            .collect();
+        *detail = heads.join("\n");
+    }
+    one(&entry, look)
 }
 
 /// One change: a line, and one for each thing worth knowing of it.
@@ -39,17 +55,18 @@ pub fn one(entry: &HistoryEntry, look: Look) -> String {
     let Some(report) = &entry.report else {
         return out;
     };
-    if let Some(detail) = &report.detail {
+    let said = report.outcome == model::change::Outcome::Vetoed && !report.vetoes.is_empty();
+    if let Some(detail) = report.detail.as_ref().filter(|_| !said) {
         add(
             &mut out,
             format_args!("      {}\n", detail.replace('\n', "\n      ")),
         );
     }
     for veto in &report.vetoes {
-        let overridden = if entry.request.force {
-            ", overridden"
-        } else {
+        let overridden = if report.outcome == model::change::Outcome::Vetoed {
             ""
+        } else {
+            ", overridden"
         };
         add(
             &mut out,

@@ -180,7 +180,8 @@ pub fn status(report: &StatusReport, now: Timestamp, look: Look) -> String {
         );
     }
     for discrepancy in &report.discrepancies {
-        add(&mut out, format_args!("{} {discrepancy}\n", look.bad("✗")));
+        let text = discrepancy.replace('\n', "\n  ");
+        add(&mut out, format_args!("{} {text}\n", look.bad("✗")));
     }
     if !report.processes.is_empty() {
         heading(look, &summary_of(&report.processes), &mut out);

@@ -161,8 +161,9 @@ fn after(began: Option<i64>, at: i64) -> String {
 
 /// What `history --help` says of the figures, so that both stay true together.
 pub const FIGURES: &str = "\
-Times stand as seconds after the change began. The gap of a process is the time from its last stop
-signal to ready again.";
+Times stand as seconds after the change began; of what happened twice, as in a change that was taken
+back, the last. The gap of a process is the time from its stop signal, or its failure, to ready
+again, all of it together.";
 
 #[cfg(test)]
 mod tests {
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_what_happened_twice_counts() {
+    fn the_gap_is_all_the_time_for_which_a_process_was_away() {
         let mut twice = restarted("nginx", 100);
         let again = [
             (What::Stopping, 500),
@@ -216,6 +217,9 @@ mod tests {
             what,
             at_ms: first + after,
         }));
-        assert_eq!(gap(&twice), Some(60));
+        let once = gap(&restarted("nginx", 100)).unwrap();
+        assert_eq!(gap(&twice), Some(once + 60));
+        twice.moments.pop();
+        assert_eq!(gap(&twice), None, "it is not back");
     }
 }

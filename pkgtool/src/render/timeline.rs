@@ -125,22 +125,27 @@ fn after(what: What, verdict: Verdict, changed: bool) -> State {
     }
 }
 
-/// Milliseconds from its last stop signal to ready again, as its moments have them.
+/// Milliseconds from its stop signal, or its failure, to ready again, as its moments have them:
+/// all of them together where it went away more than once. Nothing where it is not back.
 pub fn gap(process: &ProcessOutcome) -> Option<u64> {
-    let at = |wanted: What| {
-        let mut found = process.moments.iter().rev();
-        found
-            .find(|moment| moment.what == wanted)
-            .map(|moment| moment.at_ms)
-    };
-    let told = process.verdict == Verdict::Restart;
-    match (at(What::Stopping), at(What::Ready)) {
-        (Some(stopping), Some(ready)) => u64::try_from(ready - stopping).ok(),
-        _ if told && process.moments.is_empty() => {
-            Some(process.down_ms.saturating_add(process.ready_ms))
-        }
-        _ => None,
+    if process.moments.is_empty() && process.verdict == Verdict::Restart {
+        return Some(process.down_ms.saturating_add(process.ready_ms));
     }
+    let (mut sum, mut away, mut back) = (0, None, false);
+    for moment in &process.moments {
+        match (moment.what, away) {
+            (What::Stopping | What::Stopped | What::Failed, None) => away = Some(moment.at_ms),
+            (What::Ready, Some(since)) => {
+                sum += moment.at_ms.saturating_sub(since);
+                (away, back) = (None, true);
+            }
+            _ => {}
+        }
+    }
+    if away.is_some() || !back {
+        return None;
+    }
+    u64::try_from(sum).ok()
 }
 
 const LEFT: usize = 14;
