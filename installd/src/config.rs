@@ -298,4 +298,22 @@ mod tests {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn the_packaged_file_says_the_defaults() {
+        let text = include_str!("../../packaging/etc/installd.toml");
+        assert_eq!(parse(text).unwrap(), Config::default());
+        // Keys stand right behind their #, words for people after a space.
+        let said: String = text
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(key) if !key.starts_with(' ') => format!("{key}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let said = parse(&said).unwrap();
+        assert!(said.node.node_type.is_some(), "the keys are there");
+        let node = Node::default();
+        assert_eq!(Config { node, ..said }, Config::default());
+    }
 }

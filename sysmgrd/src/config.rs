@@ -141,4 +141,28 @@ mod tests {
             assert!(error.to_string().contains("/etc/sysmgrd.toml"), "{error}");
         }
     }
+
+    #[test]
+    fn the_packaged_file_is_understood_with_every_key_that_it_names() {
+        let text = include_str!("../../packaging/etc/sysmgrd.toml");
+        let file = Path::new("sysmgrd.toml");
+        let plain = Config::parse(text, file).unwrap();
+        let cgroup = plain.cgroup.clone();
+        assert!(cgroup.is_some());
+        let usual = Config {
+            cgroup,
+            ..Config::default()
+        };
+        assert_eq!(plain, usual);
+        let said = text.replace("\n#", "\n").replace("\n ", "\n# ");
+        let said = Config::parse(&said, file).unwrap();
+        assert_eq!(said.bind.len(), 1);
+        assert_eq!(
+            Config {
+                bind: Vec::new(),
+                ..said
+            },
+            usual
+        );
+    }
 }

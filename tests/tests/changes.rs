@@ -344,3 +344,30 @@ fn restart_and_logs_reach_one_process() -> Result<()> {
     node.fails(1, &["pkgtool", "logs", "no-such-process"])?;
     Ok(())
 }
+
+#[test]
+fn a_change_without_a_process_is_seen_by_commands_and_by_what_starts_later() -> Result<()> {
+    let house = House::build()?;
+    let tool = house
+        .workshop
+        .package("tool", "1")?
+        .requires(&["base"])
+        .program("tool", "int main(void) { return 7; }\n", &[])?
+        .build()?;
+    let node = house.node()?;
+    node.add(&[&tool.file])?;
+    node.activate(&["tool"])?;
+    node.fails(7, &["pkgtool", "exec", "--", "/usr/bin/tool"])?;
+    node.ok(&["pkgtool", "restart", "apart"])?;
+    let processes = node.json(&["ps"])?;
+    let apart = list(&processes)?.iter().find(|one| one["name"] == "apart");
+    let newest = node.json(&["status"])?["generation"].clone();
+    assert_eq!(apart.context("apart")?["generation"], newest);
+
+    node.ok(&["pkgtool", "deactivate", "--yes", "programs"])?;
+    let node = node.reboot()?;
+    node.fails(7, &["pkgtool", "exec", "--", "/usr/bin/tool"])?;
+    node.ok(&["pkgtool", "deactivate", "--yes", "tool"])?;
+    node.fails(127, &["pkgtool", "exec", "--", "/usr/bin/tool"])?;
+    Ok(())
+}

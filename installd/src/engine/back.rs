@@ -52,15 +52,14 @@ impl Back<'_> {
         let tree = context.tree(self.origin);
         let mut back = lists::backward(self.forward, tree, self.old, &statuses);
         back.state = lists::state_back(self.forward, &back);
-        if !lists::is_empty(&back) {
-            let done = send(sysmgr, &back)
-                .await
-                .map_err(|error| Chain(&error).to_string())?;
-            let why = failures(&done);
-            went_back(processes, done.processes);
-            if let Some(why) = why {
-                return Err(why);
-            }
+        // Without a process too: what starts later, and commands, are to see the old tree.
+        let done = send(sysmgr, &back)
+            .await
+            .map_err(|error| Chain(&error).to_string())?;
+        let why = failures(&done);
+        went_back(processes, done.processes);
+        if let Some(why) = why {
+            return Err(why);
         }
         if let Err(error) = self.clear(context, db, step.ok()) {
             tracing::warn!(error = %Chain(&error), "what is left of it goes with the next start");

@@ -263,18 +263,21 @@ impl Boot {
         let statuses = self.sysmgr.processes().await?;
         let tree = self.context.tree(running);
         let mut next = lists::whole_set(tree, &wanted, &statuses);
-        if lists::is_empty(&next) {
-            return Ok(findings);
-        }
+        // Without a process too: sysmgrd is to know the tree that commands and later starts see.
+        let idle = lists::is_empty(&next);
         let undone = self.db.undone()?;
         if let Some(undone) = &undone {
             next.state = lists::state_back(undone, &next);
         }
-        let (new, obsolete) = (next.new.len(), next.obsolete.len());
-        tracing::info!("starting {new} processes and stopping {obsolete}: generation {running}");
+        if !idle {
+            let (new, obsolete) = (next.new.len(), next.obsolete.len());
+            tracing::info!(
+                "starting {new} processes and stopping {obsolete}: generation {running}"
+            );
+        }
         let done = change::send(&mut self.sysmgr, &next).await?;
         // Once: what runs from here on writes state that nothing may be put over.
-        if undone.is_some() {
+        if undone.is_some() && !idle {
             self.db.note_undone(None)?;
         }
         findings.extend(failures(&done).as_deref().map(shortly));

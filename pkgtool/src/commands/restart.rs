@@ -26,10 +26,12 @@ pub fn run(args: &RestartArgs, node: &Address, show: &mut Show) -> Result<Outcom
     let answer = node.sysmgrd(async |sysmgrd| sysmgrd.restart(names).await);
     line.clear();
     let report: TransitionReport = node::decode(&answer?)?;
-    show.told(&report, |look| change::transition(&report, look))?;
+    let text = |look| change::transition(&report, look);
     if report.failed.is_empty() {
+        show.told(&report, text)?;
         Ok(Outcome::Done)
     } else {
+        show.answer(&report, text)?;
         Ok(Outcome::Ended(Kind::Failed))
     }
 }

@@ -62,11 +62,9 @@ pub fn text(report: &VerifyReport, look: Look) -> String {
 }
 
 fn file(word: &str, one: &DifferingFile, look: Look) -> String {
-    format!(
-        "{} {} of {}: {}\n",
-        look.bad(word),
-        one.path,
-        one.package,
-        one.how
-    )
+    let of = match one.package.as_str() {
+        "" => String::new(),
+        package => format!(" of {package}"),
+    };
+    format!("{} {}{of}: {}\n", look.bad(word), one.path, one.how)
 }

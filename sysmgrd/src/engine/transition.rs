@@ -260,6 +260,10 @@ impl Engine {
             settling: Settling::new(settling_ms),
         };
         if !starts {
+            // Nothing has to see it now; what starts later, and commands, do.
+            if change.is_some() && tree.generation != Generation(0) {
+                self.take_tree(tree);
+            }
             return self.begin(run);
         }
         // The view first: a tree that cannot be shown must not cost a process.
@@ -287,9 +291,14 @@ impl Engine {
             }
             return self.next_transition();
         }
-        self.tree = Some(run.tree.clone());
-        self.tools.files.save("tree", &run.tree);
+        self.take_tree(run.tree.clone());
         self.begin(run);
+    }
+
+    /// From here on this is the newest generation.
+    fn take_tree(&mut self, tree: Tree) {
+        self.tools.files.save("tree", &tree);
+        self.tree = Some(tree);
     }
 
     /// What each process does, and every other process, so that none hides the order around it.
