@@ -170,6 +170,10 @@ impl Manager {
         app: &mut (impl Application + ?Sized),
     ) -> Result<(), ManagerError> {
         let change = announcement.change;
+        if (self.prepared.as_ref()).is_some_and(|one| one.announcement() == announcement) {
+            // A daemon that was restarted asks again: it still waits, as it has said.
+            return counted(change, self.session.ready_and_waiting(change), app);
+        }
         if let Err(reason) = app.pause(announcement) {
             return counted(change, self.session.not_ready(change, reason), app);
         }

@@ -9,8 +9,8 @@ use std::process::{Child, Command};
 use model::bus::sysmgrd::ManagerProxy;
 use node::{Node, notify, starting};
 use sysmgrd::config::Config;
-use sysmgrd::dbus::session::{Served, serve};
-use sysmgrd::engine::{Engine, Past, Tools};
+use sysmgrd::dbus::session::{Served, Way, serve};
+use sysmgrd::engine::{Engine, Tools};
 use sysmgrd::sys::cgroup::Cgroups;
 use sysmgrd::sys::fd_store::FdStore;
 use sysmgrd::sys::places::Places;
@@ -124,7 +124,7 @@ async fn the_sessions_interface_is_the_one_in_the_documents() {
         handle,
     };
     let (_signals, receiver) = tokio::sync::mpsc::channel(1);
-    tokio::spawn(serve(ours, Past::Nothing, served, receiver));
+    tokio::spawn(serve(Way::Inherited(ours), served, receiver));
     let connection = Builder::unix_stream(theirs).p2p().build().await.unwrap();
     check(
         "org.changeover.Session1",

@@ -11,8 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use sysmgrd::config::Config;
-use sysmgrd::dbus::session::{Served, serve};
-use sysmgrd::engine::{Engine, Past, Tools};
+use sysmgrd::dbus::session::{Served, Way, serve};
+use sysmgrd::engine::{Engine, Tools};
 use sysmgrd::sys::cgroup::Cgroups;
 use sysmgrd::sys::fd_store::FdStore;
 use sysmgrd::sys::places::Places;
@@ -51,7 +51,7 @@ fn session() -> Session {
     let (signals, receiver) = tokio::sync::mpsc::channel(1);
     Session {
         peer,
-        task: tokio::spawn(serve(ours, Past::Nothing, served, receiver)),
+        task: tokio::spawn(serve(Way::Inherited(ours), served, receiver)),
         _dir: dir,
         _signals: signals,
     }
@@ -75,16 +75,21 @@ fn ping(serial: u32) -> Vec<u8> {
         bytes.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
         bytes.extend(text.as_bytes());
         bytes.push(0);
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
         bytes
     };
     let mut fields = field(1, b'o', "/");
-    fields.extend(field(2, b's', "org.freedesktop.DBus.Peer"));
-    fields.extend(field(3, b's', "Ping"));
+    for more in [
+        field(2, b's', "org.freedesktop.DBus.Peer"),
+        field(3, b's', "Ping"),
+    ] {
+        fields.resize(fields.len().next_multiple_of(8), 0);
+        fields.extend(more);
+    }
     let mut bytes = vec![b'l', 1, 0, 1, 0, 0, 0, 0];
     bytes.extend(serial.to_le_bytes());
     bytes.extend(u32::try_from(fields.len()).unwrap().to_le_bytes());
     bytes.extend(fields);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
     bytes
 }
 

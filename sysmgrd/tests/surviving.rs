@@ -168,7 +168,10 @@ async fn output_written_while_no_daemon_runs_is_not_lost() {
 #[tokio::test]
 async fn what_is_said_while_no_daemon_runs_is_heard_by_the_next() {
     let mut node = Node::start();
-    let mut slow = spec("slow", "after /run/go notify READY=1 write /run/said x sleep");
+    let mut slow = spec(
+        "slow",
+        "after /run/go notify READY=1 write /run/said x sleep",
+    );
     slow.ready = Ready::Notify;
     let tree = node.tree(1, "one");
     let begin = starting(tree.clone(), [slow]);

@@ -5,24 +5,31 @@
 //!       └── accept, veto, ready_and_waiting, done … ──► worker thread ──socket──► sysmgrd
 //! ```
 //!
-//! The socket was inherited; it is the process's identity, so that nobody has to name themselves. A
-//! session whose other end is gone gives [`Event::Disconnected`], and nothing more: the process
-//! keeps running and is no longer asked. Silence counts as a veto *no answer*; a process
+//! The socket was inherited; it is the process's identity, so that nobody has to name themselves.
+//!
+//! A `sysmgrd` that ends does not end the session: the worker comes back to the next one, and
+//! registers again where the process had registered. What was asked and not answered meanwhile is
+//! asked again, by whoever still wants to know; answers to the daemon that is gone are dropped.
+//!
+//! A session that `sysmgrd` has closed for good gives [`Event::Disconnected`], and nothing more: the
+//! process keeps running and is no longer asked. Silence counts as a veto *no answer*; a process
 //! that wants to be asked again ends itself when it suits it, and is started with a new session.
 
 mod reason;
+mod way_back;
 mod worker;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use model::bus::session::FD_VARIABLE;
+use model::bus::session::{FD_VARIABLE, SOCKET_VARIABLE};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::sys::inherited;
@@ -48,7 +55,7 @@ pub enum Event {
     Changed(ChangeId),
     /// The change has ended, with success or aborted.
     Ended(Ended),
-    /// The session is over; the last event.
+    /// The session is over for good; the last event. A `sysmgrd` that is only restarted causes none.
     Disconnected,
 }
 
@@ -115,9 +122,11 @@ impl Inbox {
     }
 
     fn take(&self) -> Option<Event> {
+        let mut waiting = self.waiting();
         // The event is put before it is counted, so that a count always has its event.
         rustix::io::read(&self.count, &mut [0; 8]).ok()?;
-        let event = self.waiting().pop_front();
+        let event = waiting.pop_front();
+        drop(waiting);
         if event == Some(Event::Disconnected) {
             self.over.store(true, Ordering::Release);
         }
@@ -125,10 +134,22 @@ impl Inbox {
     }
 }
 
+impl Inbox {
+    /// Takes back what a daemon that is gone has asked.
+    fn forget_questions(&self) {
+        let mut waiting = self.waiting();
+        let before = waiting.len();
+        waiting.retain(|event| !matches!(event, Event::Evaluate(..)));
+        for _ in waiting.len()..before {
+            let _counted = rustix::io::read(&self.count, &mut [0; 8]);
+        }
+    }
+}
+
 impl Session {
     /// The session that `sysmgrd` gave this process; `None` where it gave none, as when the
     /// program is run by hand. Taken once in the life of a process; programs that it starts do not
-    /// inherit it.
+    /// inherit it. While no `sysmgrd` runs, registering waits for it.
     ///
     /// # Errors
     ///
@@ -142,25 +163,37 @@ impl Session {
             return Err(SessionError::BadVariable(text));
         };
         match inherited::stream(number) {
-            Ok(stream) => Self::over(stream).map(Some),
+            Ok(stream) => {
+                let way_back = std::env::var_os(SOCKET_VARIABLE).map(PathBuf::from);
+                Self::with(stream, way_back).map(Some)
+            }
             Err(inherited::Refusal::Taken) => Err(SessionError::Taken),
             Err(inherited::Refusal::NotASocket) => Err(SessionError::BadVariable(text)),
         }
     }
 
-    /// A session over this socket; for programs that got it by other means, and tests.
+    /// A session over this socket alone; for programs that got it by other means, and tests.
     ///
     /// # Errors
     ///
     /// The other end does not speak D-Bus, peer to peer.
     pub fn over(stream: UnixStream) -> Result<Self, SessionError> {
+        Self::with(stream, None)
+    }
+
+    /// A session over this socket, with a path to come back to when its other end is gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::over`], where there is no path.
+    pub fn with(stream: UnixStream, way_back: Option<PathBuf>) -> Result<Self, SessionError> {
         let inbox = Arc::new(Inbox::new()?);
         let (commands, orders) = tokio::sync::mpsc::unbounded_channel();
         let (started, outcome) = mpsc::channel();
         let events = Arc::clone(&inbox);
         let worker = std::thread::Builder::new()
             .name("selfmanage".to_owned())
-            .spawn(move || worker::run(stream, orders, &events, &started))?;
+            .spawn(move || worker::run(stream, way_back, orders, &events, &started))?;
         let session = Self {
             commands: Some(commands),
             inbox,
@@ -171,7 +204,7 @@ impl Session {
     }
 
     /// Registers for every change; from now on events come. Answers the process's own name. A
-    /// second call does nothing more.
+    /// second call does nothing more. Where `sysmgrd` is being restarted, it waits.
     ///
     /// # Errors
     ///
@@ -195,7 +228,7 @@ impl Session {
     }
 
     /// Asks for more time to vote; answers how much is granted on top of what the question had:
-    /// never more than the node allows. Once a change.
+    /// never more than the node allows, and none where `sysmgrd` has gone. Once a change.
     ///
     /// # Errors
     ///
@@ -231,7 +264,8 @@ impl Session {
         }
     }
 
-    /// Votes for the change.
+    /// Votes for the change. Where `sysmgrd` has gone meanwhile, this answer and all others count as
+    /// given: what the next one still wants to know it asks again.
     ///
     /// # Errors
     ///

@@ -2,6 +2,10 @@
 //! socket that the process inherits (`SELFMANAGE_FD`); the socket is the process's identity.
 //!
 //! sysmgrd serves the object; its signals are the questions, the process's calls the answers.
+//!
+//! A process that loses its session while the path in `SELFMANAGE_SOCKET` is there connects to it
+//! until it is let in, and registers again: its daemon was restarted. Where the path is gone the session
+//! was closed for good. What was not answered is asked again.
 
 use zbus::proxy;
 
@@ -9,6 +13,8 @@ use super::Error;
 
 /// The environment variable with the inherited socket's number.
 pub const FD_VARIABLE: &str = "SELFMANAGE_FD";
+/// The environment variable with the path of the way back to a restarted sysmgrd.
+pub const SOCKET_VARIABLE: &str = "SELFMANAGE_SOCKET";
 /// The session's object path.
 pub const PATH: &str = "/org/changeover/Session1";
 

@@ -26,26 +26,14 @@ const FIXED: usize = 16;
 
 /// Both halves of a guarded socket; must be called on the runtime.
 pub(super) fn guarded(stream: UnixStream) -> io::Result<Halves> {
-    guarded_from(stream, Frames::default())
-}
-
-/// The same, of a socket whose introduction an earlier daemon has heard.
-pub(super) fn guarded_again(stream: UnixStream) -> io::Result<Halves> {
-    let frames = Frames {
-        greeted: true,
-        ..Frames::default()
-    };
-    guarded_from(stream, frames)
-}
-
-type Halves = Split<Box<dyn ReadHalf>, Box<dyn WriteHalf>>;
-
-fn guarded_from(stream: UnixStream, frames: Frames) -> io::Result<Halves> {
     stream.set_nonblocking(true)?;
     let (read, write) = tokio::net::UnixStream::from_std(stream)?.into_split();
+    let frames = Frames::default();
     let (read, write) = (Reading { read, frames }, Writing { write });
     Ok(Split::new(Box::new(read), Box::new(write)))
 }
+
+type Halves = Split<Box<dyn ReadHalf>, Box<dyn WriteHalf>>;
 
 /// What comes.
 #[derive(Debug)]

@@ -1,23 +1,35 @@
-//! `org.changeover.Session1`: one Self-Managing process over the socket that it inherited.
+//! `org.changeover.Session1`: one Self-Managing process over the socket that it inherited, or over
+//! the one by which it came back to a new daemon.
 
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::bus::Error;
 use model::bus::session::PATH;
 use model::{ChangeId, ProcessName};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use zbus::connection::{AuthMechanism, Builder};
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Guid, interface};
 
-use super::guard::{guarded, guarded_again};
-use crate::engine::{Handle, Past, Reply, SessionEvent, SessionSignal};
+use super::guard::guarded;
+use crate::engine::{Handle, Reply, SessionEvent, SessionSignal};
 use crate::process::ballot::Vote;
-use crate::sys::session_socket::{Greeting, greeting};
+use crate::sys::session_socket::{Greeting, WayBack, greeting};
 
 /// The longest reason that is read.
 const LONGEST_REASON: usize = 1_000;
+
+/// How the process comes to its session.
+#[derive(Debug)]
+pub enum Way {
+    /// It inherits the other end of this.
+    Inherited(UnixStream),
+    /// It comes back to a new daemon. Where it had registered, what it is told waits until it has
+    /// done so again.
+    Back(WayBack, bool),
+}
 
 /// Whose session it is.
 #[derive(Debug, Clone)]
@@ -47,16 +59,23 @@ impl Served {
 }
 
 /// Serves the session until the process closes it.
-pub async fn serve(
-    stream: UnixStream,
-    past: Past,
-    served: Served,
-    mut signals: mpsc::Receiver<SessionSignal>,
-) {
-    let result = match connect(stream, past, &served).await {
+pub async fn serve(way: Way, served: Served, mut signals: mpsc::Receiver<SessionSignal>) {
+    let registers = Arc::new(Notify::new());
+    let session = Session {
+        served: served.clone(),
+        registers: Arc::clone(&registers),
+    };
+    let waits = matches!(way, Way::Back(_, true));
+    let result = match come(way, session).await {
         Ok(connection) => {
+            let told = async {
+                if waits {
+                    registers.notified().await;
+                }
+                forward(&connection, &mut signals).await
+            };
             tokio::select! {
-                result = forward(&connection, &mut signals) => result,
+                result = told => result,
                 () = connection.closed() => Ok(()),
             }
         }
@@ -68,31 +87,31 @@ pub async fn serve(
     served.say(SessionEvent::Closed).await;
 }
 
-async fn connect(stream: UnixStream, past: Past, served: &Served) -> zbus::Result<Connection> {
-    let (stream, greeting) = match past {
-        // It is past its greeting, and may have nothing to say until it is asked.
-        Past::Registered => (stream, Greeting::Over),
-        Past::Nothing | Past::Unregistered => greeting(stream).await?,
+async fn come(way: Way, session: Session) -> zbus::Result<Connection> {
+    let back = match way {
+        Way::Inherited(stream) => return connect(stream, session).await,
+        Way::Back(back, _) => back,
     };
-    let guid = Guid::generate();
-    let builder = match greeting {
-        Greeting::User(uid) => server(stream, guid)?.user_id(uid),
-        Greeting::Anonymous => server(stream, guid)?.auth_mechanism(AuthMechanism::Anonymous),
-        Greeting::Over => Builder::authenticated_socket(guarded_again(stream)?, guid).p2p(),
-    };
-    builder
-        .serve_at(
-            PATH,
-            Session {
-                served: served.clone(),
-            },
-        )
-        .build()
-        .await
+    loop {
+        let stream = back.next().await?;
+        match connect(stream, session.clone()).await {
+            // From now on nobody listens there, as in the first daemon's time.
+            Ok(connection) => return Ok(connection),
+            Err(error) => {
+                tracing::debug!(process = %session.served.process, %error, "it did not come back");
+            }
+        }
+    }
 }
 
-fn server(stream: UnixStream, guid: Guid<'static>) -> zbus::Result<Builder<'static>> {
-    Ok(Builder::socket(guarded(stream)?).server(guid).p2p())
+async fn connect(stream: UnixStream, session: Session) -> zbus::Result<Connection> {
+    let (stream, greeting) = greeting(stream).await?;
+    let server = Builder::socket(guarded(stream)?).server(Guid::generate());
+    let server = match greeting {
+        Greeting::User(uid) => server.user_id(uid),
+        Greeting::Anonymous => server.auth_mechanism(AuthMechanism::Anonymous),
+    };
+    server.p2p().serve_at(PATH, session).build().await
 }
 
 async fn forward(
@@ -116,9 +135,11 @@ async fn forward(
 }
 
 /// The session object.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Session {
     served: Served,
+    /// Told when it registers.
+    registers: Arc<Notify>,
 }
 
 #[interface(name = "org.changeover.Session1")]
@@ -126,6 +147,7 @@ impl Session {
     /// Registers for every change; answers the process's own name.
     async fn register(&self) -> Result<String, Error> {
         self.served.ask(SessionEvent::Register).await?;
+        self.registers.notify_one();
         Ok(self.served.process.to_string())
     }
 

@@ -12,7 +12,7 @@ use super::{Engine, News};
 use crate::process::Exit;
 use crate::process::machine::{self, Again, End, State, Then, Why};
 use crate::sys::cgroup::{Group, send};
-use crate::sys::launch::notify_path;
+use crate::sys::launch::{notify_path, session_path};
 use crate::sys::{clock, fd_store, own_directories, reap, watched};
 
 impl Engine {
@@ -133,8 +133,8 @@ impl Engine {
             let _gone = group.remove();
         }
         if process.spec.is_told() {
-            let kept = fd_store::session_name(name.as_str());
-            self.tools.store.release(&kept);
+            let way_back = session_path(&self.tools.places, name.as_str());
+            drop(fs_err::remove_file(way_back));
         }
         if process.spec.ready == Ready::Notify {
             let kept = fd_store::notify_name(name.as_str());

@@ -104,9 +104,10 @@ impl Engine {
         process.status = Some(format!(
             "session closed: it never acknowledged the end of change {change}"
         ));
-        process.session = None;
-        let status = process.status();
+        self.close_session(name);
         self.lost_session(name);
-        self.tell_all(Signal::ProcessChanged(status));
+        if let Some(process) = self.processes.get(name) {
+            self.tell_all(Signal::ProcessChanged(process.status()));
+        }
     }
 }

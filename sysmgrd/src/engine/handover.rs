@@ -2,8 +2,9 @@
 //! them again.
 //!
 //! A process is known again by its number and its start time; from then on by its descriptor. Its
-//! notification socket and this daemon's end of its session come from the supervisor, which kept
-//! them ([`FdStore`](crate::sys::fd_store::FdStore)): what the process says meanwhile waits in them.
+//! notification socket comes from the supervisor, which kept it
+//! ([`FdStore`](crate::sys::fd_store::FdStore)): what the process says meanwhile waits in it. To its
+//! session it comes back by itself ([`WayBack`]); until it has, what it is told waits.
 //! How a process ended that was adopted nobody can tell.
 
 use std::os::fd::AsFd;
@@ -16,16 +17,17 @@ use serde::{Deserialize, Serialize};
 
 use super::starting::oldest;
 use super::supervised::{Supervised, Task, word};
-use super::told::Past;
 use super::{Engine, News};
+use crate::dbus::session::Way;
 use crate::process::Exit;
 use crate::process::machine::{self, State, Why};
 use crate::sys::cgroup::send;
 use crate::sys::fd_store;
-use crate::sys::launch::notify_path;
+use crate::sys::launch::{notify_path, session_path};
 use crate::sys::logs::Log;
 use crate::sys::notify_socket::NotifySocket;
 use crate::sys::reap;
+use crate::sys::session_socket::WayBack;
 use crate::sys::view::Moves;
 
 /// What is remembered of one process.
@@ -174,16 +176,19 @@ impl Engine {
         self.step(name, machine::Event::Started);
     }
 
-    /// Goes on with the session that the process had with the daemon before, where it was kept.
+    /// Awaits a process that had a session with the daemon before. One whose path is gone had it
+    /// closed for good.
     fn resume_session(&mut self, name: &ProcessName, registered: bool) {
-        let kept = fd_store::session_name(name.as_str());
-        if let Some(end) = self.tools.store.take(&kept) {
-            let past = if registered {
-                Past::Registered
-            } else {
-                Past::Unregistered
-            };
-            self.open_session(name, end.into(), past);
+        let path = session_path(&self.tools.places, name.as_str());
+        let Some(process) = self.processes.get(name) else {
+            return;
+        };
+        if !process.spec.is_told() || !path.exists() {
+            return;
+        }
+        match WayBack::open(&path, process.group.clone(), process.main) {
+            Ok(back) => self.open_session(name, Way::Back(back, registered)),
+            Err(error) => tracing::warn!(process = %name, %error, "it cannot come back"),
         }
     }
 

@@ -60,7 +60,7 @@ use self::ends::Unheard;
 use self::listeners::Listeners;
 use self::readying::Readying;
 use self::supervised::Supervised;
-pub use self::told::{Past, SessionEvent, SessionSignal};
+pub use self::told::{SessionEvent, SessionSignal};
 use self::transition::Run;
 use self::turns::Waiting;
 use self::views::Views;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::bus::session::SOCKET_VARIABLE;
 use model::process::{CommandLine, Ready};
 use model::report::Chain;
 use model::{ProcessName, fault};
@@ -14,11 +15,11 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal as Sig;
 
 use super::supervised::{Ear, Supervised, Task};
-use super::told::Past;
 use super::{Engine, Event, News, Tools};
+use crate::dbus::session::Way;
 use crate::process::machine::{self, Commands, State};
 use crate::sys::cgroup::{Group, Join};
-use crate::sys::launch::{Order, identity, notify_path, open_sockets};
+use crate::sys::launch::{Order, identity, notify_path, open_sockets, session_path};
 use crate::sys::logs::Log;
 use crate::sys::notify_socket::NotifySocket;
 use crate::sys::spawn::Spawned;
@@ -75,9 +76,12 @@ impl Engine {
         if process.spec.is_told() {
             let pair = session_socket::pair().map_err(|e| format!("no session socket: {e}"))?;
             pending.session = Some(Arc::new(pair.1));
-            let kept = fd_store::session_name(name.as_str());
-            self.tools.store.keep(&kept, pair.0.as_fd());
-            self.open_session(name, pair.0, Past::Nothing);
+            let path = session_path(&self.tools.places, name.as_str());
+            let promised = session_socket::promise(&path);
+            promised.map_err(|e| format!("no way back to its session: {e}"))?;
+            let seen = self.tools.places.inside(&path).display().to_string();
+            pending.variables.insert(SOCKET_VARIABLE.to_owned(), seen);
+            self.open_session(name, Way::Inherited(pair.0));
         }
         Ok(pending)
     }

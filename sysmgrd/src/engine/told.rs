@@ -1,6 +1,5 @@
 //! Processes that handle a change themselves: their sessions, and their part in a transition.
 
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +14,10 @@ use super::report::Replaced;
 use super::supervised::Task;
 use super::transition::{Telling, is_self_managing};
 use super::{Engine, News, Reply, answer};
-use crate::dbus::session;
+use crate::dbus::session::{self, Way};
 use crate::process::ballot::{Refused, Vote};
 use crate::process::machine::{self, State};
+use crate::sys::launch::session_path;
 use crate::sys::view::Moves;
 use crate::sys::{clock, maps, reap};
 
@@ -25,20 +25,11 @@ use crate::sys::{clock, maps, reap};
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) registered: bool,
+    /// It had registered with an earlier daemon and has not come back yet; what it is told waits.
+    pub(super) away: bool,
     outbox: mpsc::Sender<SessionSignal>,
     /// The connection lives in this task.
     _task: Task,
-}
-
-/// What was between a process and an earlier daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Past {
-    /// Nothing: the session begins.
-    Nothing,
-    /// A session, it may be with nothing said yet.
-    Unregistered,
-    /// A session in which it registered.
-    Registered,
 }
 
 /// What a process says over its session.
@@ -77,15 +68,15 @@ pub enum SessionSignal {
 
 impl Engine {
     /// Serves the session of the run that begins, or goes on.
-    pub(super) fn open_session(&mut self, name: &ProcessName, stream: UnixStream, past: Past) {
+    pub(super) fn open_session(&mut self, name: &ProcessName, way: Way) {
+        let registered = matches!(way, Way::Back(_, true));
         let handle = self.handle.clone();
         let Some(process) = self.processes.get_mut(name) else {
             return;
         };
         let (outbox, signals) = mpsc::channel(64);
         let served = session::serve(
-            stream,
-            past,
+            way,
             session::Served {
                 process: name.clone(),
                 run: process.run,
@@ -94,7 +85,8 @@ impl Engine {
             signals,
         );
         let session = Session {
-            registered: past == Past::Registered,
+            registered,
+            away: registered,
             outbox,
             _task: Task::spawn(served),
         };
@@ -134,6 +126,7 @@ impl Engine {
             SessionEvent::Register(reply) => {
                 if let Some(session) = &mut process.session {
                     session.registered = true;
+                    session.away = false;
                 }
                 let status = process.status();
                 self.save(name);
@@ -143,7 +136,7 @@ impl Engine {
             }
             SessionEvent::Unregister => self.unregister(name),
             SessionEvent::Closed => {
-                process.session = None;
+                self.close_session(name);
                 self.lost_session(name);
             }
             SessionEvent::Vote(change, vote, reply) => {
@@ -162,6 +155,16 @@ impl Engine {
         }
     }
 
+    /// Closes its session for good: there is no way back.
+    pub(super) fn close_session(&mut self, name: &ProcessName) {
+        if let Some(process) = self.processes.get_mut(name) {
+            process.session = None;
+        }
+        let path = session_path(&self.tools.places, name.as_str());
+        drop(fs_err::remove_file(path));
+        self.save(name);
+    }
+
     /// From now on it is told nothing; what waits for it has lost it.
     fn unregister(&mut self, name: &ProcessName) {
         let Some(process) = self.processes.get_mut(name) else {
@@ -171,6 +174,7 @@ impl Engine {
             session.registered = false;
         }
         let status = process.status();
+        self.save(name);
         self.lost_session(name);
         self.tell_all(super::Signal::ProcessChanged(status));
     }

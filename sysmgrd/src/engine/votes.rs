@@ -19,6 +19,8 @@ use crate::sys::clock;
 
 /// Those who are told of a change that does not reach them may say that it does; this long.
 const OTHERS: Duration = Duration::from_millis(500);
+/// This long where they have to come back first to a daemon that was restarted.
+const RETURNING: Duration = Duration::from_secs(3);
 
 /// A question that is out.
 #[derive(Debug)]
@@ -82,7 +84,7 @@ impl Engine {
         let asked: BTreeSet<&ProcessName> = ask.asked.iter().map(|one| &one.process).collect();
         for name in self.registered() {
             if !asked.contains(&name) && self.mention(&name, &announced) {
-                let within = timeout.min(OTHERS);
+                let within = timeout.min(self.patience(&name));
                 question.ballot.told(name, within, clock::both());
             }
         }
@@ -132,6 +134,14 @@ impl Engine {
         };
         encode(&none)
             .is_ok_and(|part| self.say(name, SessionSignal::Evaluate(announced.text.clone(), part)))
+    }
+
+    /// How long one is waited for whom the change does not reach.
+    fn patience(&self, name: &ProcessName) -> Duration {
+        let process = self.processes.get(name);
+        let session = process.and_then(|process| process.session.as_ref());
+        let away = session.is_some_and(|session| session.away);
+        if away { RETURNING } else { OTHERS }
     }
 
     /// A process votes over its session.

@@ -9,19 +9,23 @@ const LOOKS: usize = 5;
 /// `main` with everything below it, and every descendant of this daemon with this invocation id.
 pub fn of(main: Option<u32>, invocation: &str) -> Vec<u32> {
     let mut found = Vec::new();
+    let mut gone_before = BTreeSet::new();
     for _ in 0..LOOKS {
-        let whole;
-        (found, whole) = look(main, invocation);
-        if whole {
+        let (whole, gone);
+        (found, whole, gone) = look(main, invocation);
+        // One that was listed and had ended when it was read may have left a child that was not
+        // listed yet: that nobody is there is believed at the second look only.
+        if whole && (!found.is_empty() || gone.is_subset(&gone_before)) {
             break;
         }
+        gone_before = gone;
     }
     found
 }
 
-/// What one look finds, and whether nothing ended meanwhile.
-fn look(main: Option<u32>, invocation: &str) -> (Vec<u32>, bool) {
-    let children = children();
+/// What one look finds, whether nothing of it ended meanwhile, and who was listed and had ended.
+fn look(main: Option<u32>, invocation: &str) -> (Vec<u32>, bool, BTreeSet<u32>) {
+    let (children, gone) = children();
     let mut found = BTreeSet::new();
     if let Some(main) = main.filter(|main| is_alive(*main)) {
         found.insert(main);
@@ -40,7 +44,7 @@ fn look(main: Option<u32>, invocation: &str) -> (Vec<u32>, bool) {
             None => whole = false,
         }
     }
-    (found.into_iter().collect(), whole)
+    (found.into_iter().collect(), whole, gone)
 }
 
 fn below(root: u32, children: &BTreeMap<u32, Vec<u32>>, found: &mut BTreeSet<u32>) {
@@ -54,23 +58,25 @@ fn below(root: u32, children: &BTreeMap<u32, Vec<u32>>, found: &mut BTreeSet<u32
     }
 }
 
-/// Living processes by their parent.
-fn children() -> BTreeMap<u32, Vec<u32>> {
+/// Living processes by their parent, and those that were listed and have ended.
+fn children() -> (BTreeMap<u32, Vec<u32>>, BTreeSet<u32>) {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut gone = BTreeSet::new();
     let Ok(entries) = fs_err::read_dir("/proc") else {
-        return children;
+        return (children, gone);
     };
     let pids = entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     for pid in pids {
-        if let Some((state, parent)) = state_and_parent(pid)
-            && !matches!(state, 'Z' | 'X')
-        {
-            children.entry(parent).or_default().push(pid);
+        match state_and_parent(pid) {
+            Some((state, parent)) if !matches!(state, 'Z' | 'X') => {
+                children.entry(parent).or_default().push(pid);
+            }
+            _ => drop(gone.insert(pid)),
         }
     }
-    children
+    (children, gone)
 }
 
 fn is_alive(pid: u32) -> bool {

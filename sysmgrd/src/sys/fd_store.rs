@@ -157,11 +157,6 @@ pub fn notify_name(process: &str) -> String {
     format!("notify.{process}")
 }
 
-/// The name under which this daemon's end of the session of `process` is kept.
-pub fn session_name(process: &str) -> String {
-    format!("session.{process}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,13 +164,13 @@ mod tests {
     #[test]
     fn both_ways_to_name_descriptors_are_understood() {
         assert_eq!(
-            numbered("2", "notify.a:session.a:more"),
-            [("notify.a".to_owned(), 3), ("session.a".to_owned(), 4)]
+            numbered("2", "notify.a:notify.b:more"),
+            [("notify.a".to_owned(), 3), ("notify.b".to_owned(), 4)]
         );
         assert_eq!(numbered("", ""), []);
         assert_eq!(
-            said("notify.a=17:session.b@x=4:rubbish:x=y"),
-            [("notify.a".to_owned(), 17), ("session.b@x".to_owned(), 4)]
+            said("notify.a=17:notify.b@x=4:rubbish:x=y"),
+            [("notify.a".to_owned(), 17), ("notify.b@x".to_owned(), 4)]
         );
     }
 }

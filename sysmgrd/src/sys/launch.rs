@@ -332,9 +332,18 @@ pub fn open_sockets(
     opened.collect()
 }
 
-/// The path of a process's notification socket, short enough for an address whatever its name is.
+/// The path of a process's notification socket.
 pub fn notify_path(places: &Places, name: &str) -> PathBuf {
-    let directory = places.run_dir.join("notify");
+    own_path(&places.run_dir.join("notify"), name)
+}
+
+/// The path by which a process comes back to the next daemon.
+pub fn session_path(places: &Places, name: &str) -> PathBuf {
+    own_path(&places.run_dir.join("session"), name)
+}
+
+/// A process's own path in `directory`, short enough for an address whatever its name is.
+fn own_path(directory: &Path, name: &str) -> PathBuf {
     if name.len() <= 48 {
         return directory.join(name);
     }

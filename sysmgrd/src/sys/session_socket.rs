@@ -1,12 +1,27 @@
-//! The socket pair between this daemon and one Self-Managing process.
+//! The socket pair between this daemon and one Self-Managing process, and the way back after this
+//! daemon's end: a path of the process's own.
+//!
+//! A pair cannot go on with another daemon: what one had half read or half said is lost with it. So it
+//! ends with its daemon, and the process comes back to the path. As long as nobody listens there it
+//! tries again; where the path is gone its session was closed for good.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
-use rustix::net::RecvFlags;
+use nix::sys::socket::{getsockopt, sockopt};
+use rustix::net::{RecvFlags, SocketType};
 use tokio::io::Interest;
+use tokio::net::UnixListener;
+
+use super::cgroup::Group;
+use super::reap;
+use super::sockets::bind_unix;
+
+/// Before the next one is let in after one that was turned away.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Both ends: ours and the process's. Neither is inherited by accident.
 pub fn pair() -> io::Result<(UnixStream, OwnedFd)> {
@@ -22,8 +37,66 @@ pub enum Greeting {
     User(u32),
     /// Without a name.
     Anonymous,
-    /// It did so to an earlier daemon: these are the words of a message.
-    Over,
+}
+
+/// Says that there will be a way back at `path`; nobody listens there yet.
+pub fn promise(path: &Path) -> io::Result<()> {
+    bind_unix(path, SocketType::STREAM, 0o666).map(drop)
+}
+
+/// Where a process comes back to that had a session with an earlier daemon.
+#[derive(Debug)]
+pub struct WayBack {
+    listener: UnixListener,
+    group: Option<Group>,
+    main: Option<u32>,
+}
+
+impl WayBack {
+    /// Listens at `path` for a member of `group`; must be called on the runtime. At every moment
+    /// there is something at the path.
+    pub fn open(path: &Path, group: Option<Group>, main: Option<u32>) -> io::Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let new = path.with_file_name(format!(".{name}"));
+        let socket = bind_unix(&new, SocketType::STREAM, 0o666)?;
+        rustix::net::listen(&socket, 16)?;
+        fs_err::rename(&new, path)?;
+        Ok(Self {
+            listener: UnixListener::from_std(socket.into())?,
+            group,
+            main,
+        })
+    }
+
+    /// The next connection of a member.
+    pub async fn next(&self) -> io::Result<UnixStream> {
+        loop {
+            // Without a free descriptor none comes either, for a moment.
+            if let Ok((stream, _)) = self.listener.accept().await
+                && self.is_of(&stream)
+            {
+                return stream.into_std();
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether its other end was connected by a member that still lives: its number has not been given
+    /// to another one meanwhile.
+    fn is_of(&self, stream: &tokio::net::UnixStream) -> bool {
+        let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        let Some(pid) = peer.and_then(|pid| u32::try_from(pid).ok()) else {
+            return false;
+        };
+        // Before Linux 6.5 the kernel has only the number.
+        let held = getsockopt(stream, sockopt::PeerPidfd);
+        let Ok(held) = held.or_else(|_| reap::open(pid)) else {
+            return false;
+        };
+        let members = self.group.as_ref().map(|group| group.members(self.main));
+        let is_member = members.is_some_and(|members| members.contains(&pid));
+        is_member && reap::is_alive(&held)
+    }
 }
 
 /// Waits for the process's first words and looks at them without taking them.
@@ -50,10 +123,6 @@ fn peek(stream: &tokio::net::UnixStream) -> io::Result<Option<Greeting>> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let seen = bytes.get(..count).unwrap_or_default();
-    // A greeting begins with NUL, a message with its byte order.
-    if matches!(seen.first(), Some(b'l' | b'B')) {
-        return Ok(Some(Greeting::Over));
-    }
     match seen.iter().position(|byte| *byte == b'\r') {
         Some(end) => Ok(Some(parse(seen.get(..end).unwrap_or_default()))),
         None if count == bytes.len() => Ok(Some(Greeting::Anonymous)),

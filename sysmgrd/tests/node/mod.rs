@@ -213,6 +213,27 @@ impl Node {
         }
     }
 
+    /// The same with the program of this test as `/usr/bin/told`, and the libraries that it needs.
+    pub fn own_tree(&self, generation: u64, text: &str) -> Tree {
+        let tree = self.tree(generation, text);
+        let own = std::env::current_exe().unwrap();
+        let to = tree.root.join("usr/bin/told");
+        if fs_err::hard_link(&own, &to).is_err() {
+            fs_err::copy(&own, &to).unwrap();
+        }
+        let output = Command::new("ldd").arg(&own).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let libraries = text.split_whitespace().filter(|word| word.starts_with('/'));
+        for library in libraries {
+            let library = Path::new(library);
+            let folder = library.parent().unwrap().strip_prefix("/").unwrap();
+            let folder = tree.root.join("usr").join(folder);
+            fs_err::create_dir_all(&folder).unwrap();
+            fs_err::copy(library, folder.join(library.file_name().unwrap())).unwrap();
+        }
+        tree
+    }
+
     pub async fn manager(&self) -> ManagerProxy<'static> {
         let stream =
             std::os::unix::net::UnixStream::connect(self.run_dir().join("sysmgrd.sock")).unwrap();
