@@ -12,6 +12,9 @@ use crate::sys::clock::Time;
 use crate::sys::db::Db;
 use crate::sys::journal::Beginning;
 
+/// How long after a full disk it is tried again.
+const WRITE_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
 impl Engine {
     async fn world(&mut self) -> Result<World, Error> {
         let running = observe::running(&mut self.sysmgr).await;
@@ -186,6 +189,20 @@ impl Engine {
             phases: Phases::default(),
             moments: Vec::new(),
         })
+    }
+
+    /// Tries again in a while, where the end of a change could not be written.
+    pub(super) fn write_later(&self) {
+        if self.unwritten.is_none() {
+            return;
+        }
+        let mailbox = self.context.mailbox.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(WRITE_AGAIN).await;
+            if let Some(mailbox) = mailbox.upgrade() {
+                drop(mailbox.send(Message::WriteAgain).await);
+            }
+        });
     }
 
     /// What a full disk kept from being written is written before anything else begins.

@@ -156,17 +156,24 @@ impl Engine {
             plan: &plan,
         })?;
         let mut report = ChangeReport::new(id, Outcome::Done, number);
-        if !self.active.row.trial {
+        let committed = self.db.committed()?;
+        if committed == number {
             report.detail = Some(format!("generation {number} is committed already"));
             self.db.end_change(&report)?;
             return Ok(Err(report));
         }
         report.detail = Some(format!("generation {number} is what the next boot runs"));
-        let committed = self.db.generation(self.db.committed()?)?;
-        let list = &self.active.row.list;
+        let committed = self.db.generation(committed)?;
+        let row = &self.active.row;
+        // One that is no trial stands on the disk: only its commit had failed.
+        let in_memory = row
+            .trial
+            .then(|| self.context.entries(row, &self.shelf))
+            .transpose()?;
         let commit = Commit {
-            previous: recover::replaced(&self.db.previous()?, &committed.list, list),
-            entries: self.context.entries(&self.active.row, &self.shelf)?,
+            previous: recover::replaced(&self.db.previous()?, &committed.list, &row.list),
+            trial: in_memory.is_some(),
+            in_memory,
             db: Db::open(&self.context.database())?,
             context: self.context.clone(),
             report,
@@ -200,11 +207,13 @@ impl Engine {
     }
 }
 
-/// A trial on its way to the disk.
+/// What runs on its way to being what the next boot runs.
 struct Commit {
     context: Context,
     db: Db,
-    entries: Vec<Entry>,
+    trial: bool,
+    /// What is to be built on the disk, for a trial.
+    in_memory: Option<Vec<Entry>>,
     previous: Previous,
     report: ChangeReport,
 }
@@ -217,9 +226,11 @@ impl Commit {
             tracing::error!(change = self.report.change.0, "{why}");
             self.report.outcome = Outcome::Failed;
             self.report.failure = Some(Failure::Unchanged);
-            self.report.detail = Some(format!("it runs as a trial still: {why}"));
-            self.report.trial = true;
-            drop(self.context.generations.remove(self.report.generation));
+            self.report.detail = Some(format!("it runs until the next boot still: {why}"));
+            self.report.trial = self.trial;
+            if self.trial {
+                drop(self.context.generations.remove(self.report.generation));
+            }
         }
         self.report.phases = phases.take();
         self.db.end_change(&self.report)?;
@@ -231,10 +242,12 @@ impl Commit {
         phases.begin("stage");
         self.context
             .progress("stage", "building the generation on the disk", None);
-        let step = self.db.intend(id, &Step::Stage)?;
-        let (context, entries) = (self.context.clone(), std::mem::take(&mut self.entries));
-        blocking(move || context.build(number, &entries)).await?;
-        self.db.step_done(id, step)?;
+        if let Some(entries) = self.in_memory.take() {
+            let step = self.db.intend(id, &Step::Stage)?;
+            let context = self.context.clone();
+            blocking(move || context.build(number, &entries)).await?;
+            self.db.step_done(id, step)?;
+        }
         phases.begin("persist");
         let step = self.db.intend(id, &Step::Persist)?;
         self.db.commit(number, &self.previous)?;

@@ -207,6 +207,11 @@ impl Engine {
             } => self.verified(generation, report, reply),
             Message::Sysmgrd(seen) => self.sysmgrd(seen),
             Message::Booted(booted) => self.booted(booted).await,
+            Message::WriteAgain => {
+                // Said already, with the change that it ended.
+                drop(self.write_the_unwritten());
+                self.write_later();
+            }
         }
     }
 
@@ -218,6 +223,7 @@ impl Engine {
             let unfinished = self.db.unfinished().unwrap_or_default();
             let unwritten = unfinished.iter().any(|one| one.id == report.change);
             self.unwritten = unwritten.then(|| report.clone());
+            self.write_later();
         }
         self.reload()?;
         self.nag();
@@ -256,9 +262,23 @@ impl Engine {
             .chain(&self.findings)
             .cloned()
             .chain(self.trust_notes())
+            .chain(self.not_committed())
             .collect();
         all.dedup();
         all
+    }
+
+    /// That the next boot would run another set, though what runs is no trial.
+    fn not_committed(&self) -> Option<String> {
+        let committed = self.db.committed().ok()?;
+        let stays = self.active.row.trial || self.change.is_some() || committed == self.running;
+        (!stays).then(|| {
+            format!(
+                "generation {} runs and the next boot runs {committed}: pkgtool commit keeps what \
+                 runs",
+                self.running
+            )
+        })
     }
 
     /// Lets everyone see the running change, and that the store may hold something else now.

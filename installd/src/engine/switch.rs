@@ -53,15 +53,24 @@ impl Changeover {
             }
             Err(why) => Some(why),
         };
+        let why = match why {
+            Some(why) if !self.stays() => Some(why),
+            came_up => {
+                let persisted = self.complete(report, announcement).await;
+                let why = [came_up, persisted.err()].into_iter().flatten();
+                let why: Vec<String> = why.collect();
+                (!why.is_empty()).then(|| why.join("\n"))
+            }
+        };
         match why {
-            None => self.complete(report, announcement).await,
+            None => {}
             Some(why) if self.stays() => {
-                self.complete(report, announcement).await;
                 report.outcome = Outcome::Failed;
                 report.failure = Some(Failure::Kept);
                 report.detail = Some(why);
             }
             Some(why) => {
+                report.generation = self.origin;
                 self.phases.begin("roll-back");
                 self.roll_back(report, &next, why).await;
             }
@@ -145,31 +154,33 @@ impl Changeover {
         Ok(report)
     }
 
-    /// Verifies and commits.
-    async fn complete(&mut self, report: &mut ChangeReport, announcement: &Announcement) {
+    /// Verifies and commits; why it was not committed.
+    async fn complete(
+        &mut self,
+        report: &mut ChangeReport,
+        announcement: &Announcement,
+    ) -> Result<(), String> {
         self.phases.begin("verify");
         self.context
             .progress("verify", "looking at what is mapped", None);
         report.discrepancies.extend(self.verify(announcement).await);
         report.generation = self.target;
         if self.is_trial() {
-            return;
+            return Ok(());
         }
         self.phases.begin("persist");
         self.context
             .progress("persist", "making it what the next boot runs", None);
-        let persisted = self.db.intend(self.id, &Step::Persist).and_then(|step| {
+        let persisted = (self.db.intend(self.id, &Step::Persist)).and_then(|step| {
             self.db.commit(self.target, &self.previous)?;
-            self.db.step_done(self.id, step)
+            // It is what the next boot runs; that the journal does not say so changes nothing.
+            drop(self.db.step_done(self.id, step));
+            Ok(())
         });
-        if let Err(error) = persisted {
-            let error = Chain(&error).to_string();
-            report.outcome = Outcome::Failed;
-            report.failure = Some(Failure::Kept);
-            report.detail = Some(format!(
-                "it runs, but the next boot runs the old set: {error}"
-            ));
-        }
+        persisted.map_err(|error| {
+            let error = Chain(&error);
+            format!("it could not be made what the next boot runs: {error}")
+        })
     }
 
     /// Processes that still map what was replaced, though they were to let go of it.
