@@ -132,11 +132,14 @@ async fn processes_that_run_as_they_should_are_left_alone_by_a_restart() {
     let (dir, config) = node.kill();
     let node = Node::over(dir, config);
     assert_eq!(end_of(&node, 2).await.outcome, Outcome::Done);
-    assert_eq!(
-        sysmgrd.script(|script| script.transitions.len()),
-        2,
-        "nothing more was sent"
-    );
+    // Which tree is the newest, and nothing to do.
+    let sent = sysmgrd.script(|script| script.transitions.split_off(2));
+    for one in sent {
+        assert_eq!(one.tree.generation, Generation(2));
+        let lists = [&one.new, &one.changed, &one.dependent];
+        assert!(lists.iter().all(|list| list.is_empty()), "{one:?}");
+        assert!(one.obsolete.is_empty() && one.told.is_empty(), "{one:?}");
+    }
     sysmgrd.script(|script| script.running.clear());
     let (dir, config) = node.kill();
     let _node = Node::over(dir, config);

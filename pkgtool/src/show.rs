@@ -333,13 +333,19 @@ pub struct ProgressLine {
     counted: bool,
 }
 
+/// The line has room for what goes on, not for what a process wrote about it.
+fn one_line(what: &str) -> &str {
+    let first = what.lines().next().unwrap_or_default();
+    first.trim_end_matches("; its last lines:")
+}
+
 impl ProgressLine {
     /// Shows this step.
     pub fn step(&mut self, step: &Progress) {
         match step.count {
             // Of objects, bytes are counted; of everything else, pieces.
-            Some((done, all)) => self.count(&step.what, done, all, step.phase == "add"),
-            None => self.say(&step.what),
+            Some((done, all)) => self.count(one_line(&step.what), done, all, step.phase == "add"),
+            None => self.say(one_line(&step.what)),
         }
     }
 

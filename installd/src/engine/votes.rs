@@ -51,7 +51,10 @@ pub(super) async fn ask(
     let mut votes = if nobody {
         Votes::default()
     } else {
-        let what = format!("asking {} processes", asked.len());
+        let what = match asked.len() {
+            1 => "asking 1 process".to_owned(),
+            more => format!("asking {more} processes"),
+        };
         change.context.progress("ask", what, None);
         let timeouts = change.context.config.timeouts;
         let ask = Ask {

@@ -6,7 +6,7 @@ use model::bus;
 use model::change::{self, ChangeRecord, HistoryEntry, HistoryFilter};
 use model::{PackageName, ProcessName};
 
-use crate::node::Address;
+use crate::node::{Address, Node};
 use crate::outcome::{CommandError, Outcome};
 use crate::render::{self, record::FIGURES};
 use crate::show::Show;
@@ -44,39 +44,54 @@ enum OneChange {
     /// Show a change in full: plan, votes, phases, each process, the journal
     #[command(after_long_help = FIGURES)]
     Show {
-        /// Its number, as `history` lists it
-        change: u64,
+        /// Its number, as `history` lists it; the newest where absent
+        change: Option<u64>,
     },
     /// Draw a change as an SVG picture: a bar for each process, as systemd-analyze plot does
     Plot {
-        /// Its number, as `history` lists it
-        change: u64,
+        /// Its number, as `history` lists it; the newest where absent
+        change: Option<u64>,
     },
 }
 
 /// Runs it.
 pub fn run(args: &HistoryArgs, node: &Address, show: &mut Show) -> Result<Outcome, CommandError> {
-    let whole = match (&args.one, args.change) {
+    let change = match (&args.one, args.change) {
         (Some(OneChange::Plot { change }), _) => {
             let record = ask(node, *change)?;
             show.answer(&record, |_| render::timeline::draw(&record))?;
             return Ok(Outcome::Done);
         }
-        (Some(OneChange::Show { change }), _) => Some(*change),
-        (None, change) => change,
+        (Some(OneChange::Show { change }), _) => *change,
+        (None, Some(change)) => Some(change),
+        (None, None) => {
+            list(args, node, show)?;
+            return Ok(Outcome::Done);
+        }
     };
-    if let Some(change) = whole {
-        let record = ask(node, change)?;
-        show.answer(&record, |look| render::record::record(&record, look))?;
-    } else {
-        list(args, node, show)?;
-    }
+    let record = ask(node, change)?;
+    show.answer(&record, |look| render::record::record(&record, look))?;
     Ok(Outcome::Done)
 }
 
-fn ask(node: &Address, change: u64) -> Result<ChangeRecord, CommandError> {
-    node.connect()?
-        .ask(async |installd| installd.change(change).await)
+/// This change, or the newest.
+fn ask(node: &Address, change: Option<u64>) -> Result<ChangeRecord, CommandError> {
+    let node = node.connect()?;
+    let change = match change {
+        Some(change) => change,
+        None => newest(&node)?,
+    };
+    node.ask(async |installd| installd.change(change).await)
+}
+
+fn newest(node: &Node) -> Result<u64, CommandError> {
+    let filter = bus::encode(&HistoryFilter {
+        limit: 1,
+        ..HistoryFilter::default()
+    })?;
+    let found: Vec<HistoryEntry> = node.ask(async |installd| installd.history(&filter).await)?;
+    let newest = found.first().map(|one| one.change.0);
+    newest.ok_or_else(|| CommandError::failed("nothing has been changed on this node yet"))
 }
 
 fn list(args: &HistoryArgs, node: &Address, show: &mut Show) -> Result<(), CommandError> {
@@ -119,6 +134,7 @@ mod tests {
         for line in [
             "pkgtool history",
             "pkgtool history 7",
+            "pkgtool history show",
             "pkgtool history show 7",
             "pkgtool history plot 7",
             "pkgtool history show 7 --json",
@@ -127,7 +143,7 @@ mod tests {
             assert!(takes(line), "{line}");
         }
         for line in [
-            "pkgtool history show",
+            "pkgtool history show seven",
             "pkgtool history seven",
             "pkgtool history 7 --process nginx",
             "pkgtool history --process nginx show 7",
