@@ -30,11 +30,13 @@ fuzz: ## Fuzz everything that reads bytes from outside, FUZZ_SECONDS (60) each
 	tests/fuzz/fuzz.sh
 
 .PHONY: faults
-faults: ## Kill daemons at every fault point, cut the power, fill and break the disk
+faults: ## Kill daemons at every fault point, cut the power, break the disk, send hostile input
 	@tests/setup.sh build test
 	cargo build --quiet --workspace --bins --examples
 	CHANGEOVER_FAULT_POINTS=all CHANGEOVER_CRASH_ROUNDS=200 CHANGEOVER_POWER_ROUNDS=50 \
-		cargo test -p tests --test faults --test crash --test power --test storage -- --nocapture
+		cargo test -p tests --no-fail-fast --test faults --test crash --test power --test storage \
+		--test bus --test hostile -- --nocapture
+	tests/fuzz/fuzz.sh
 
 .PHONY: lint
 lint: ## Check format, lints and documentation

@@ -119,7 +119,7 @@ bench_changeover() {
 	gcc -O2 -o "$work/floor" "$here/floor.c"
 	for n in 1 10 100; do
 		"$here/trivial.sh" "$work/trivial-$n" "$n"
-		pkgtool --quiet sandbox -- "$here/changeover.sh" "$work/trivial-$n" "$n" "$work/floor"
+		CHANGEOVER_SETTLING=0 pkgtool --quiet sandbox -- "$here/changeover.sh" "$work/trivial-$n" "$n" "$work/floor"
 	done
 	if [ -d /run/systemd/system ]; then
 		beside_systemd

@@ -90,7 +90,11 @@ impl OnBus {
         let mut bus = Command::new("dbus-daemon");
         bus.args(["--nofork", "--print-address=1", "--config-file"])
             .arg(file);
-        let mut bus = bus.stdout(Stdio::piped()).spawn().context("dbus-daemon")?;
+        let mut bus = bus
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("dbus-daemon")?;
         let output = bus.stdout.take();
         self.children.push(bus);
         // It prints its address when it listens.
