@@ -16,8 +16,9 @@ use std::process::Child;
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use nix::unistd::{Pid, mkfifo};
 use serde_json::Value;
 use tests::house::{Dice, Goods, House, Plan, active, at_once, ended, setting};
 use tests::node::Node;
@@ -125,6 +126,29 @@ fn a_change_whose_daemon_is_killed_while_a_process_starts_is_finished() -> Resul
         assert!(killed_at(&house, daemon, "start")?, "{daemon}");
     }
     Ok(())
+}
+
+#[test]
+fn a_process_that_is_ready_while_no_sysmgrd_runs_is_ready_for_the_next() -> Result<()> {
+    let house = House::start(2)?;
+    let before = house.before(2)?;
+    let (mut starts, mut said) = (Gate::close(&house, "start")?, Gate::close(&house, "said")?);
+    let mut client = house.begin(2)?;
+    starts.reached()?;
+    // Until init goes on no other one is started.
+    let init = fs_err::read_to_string(house.node.root().join(".sandbox/running"))?;
+    let init = Pid::from_raw(init.trim().parse()?);
+    let sysmgrd = house.daemon("sysmgrd")?.context("sysmgrd runs")?;
+    kill(init, Signal::SIGSTOP)?;
+    let told = kill(Pid::from_raw(sysmgrd), Signal::SIGKILL)
+        .map_err(anyhow::Error::from)
+        .and_then(|()| starts.open())
+        .and_then(|()| said.reached());
+    kill(init, Signal::SIGCONT)?;
+    told?;
+    said.open()?;
+    assert!(house.settle(&before)?);
+    ended(&mut client)
 }
 
 #[expect(

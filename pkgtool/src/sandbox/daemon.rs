@@ -5,6 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::Plan;
 use super::layout::Layout;
+use super::store::{Ear, Store};
 use crate::outcome::{CommandError, Kind};
 
 /// How long a daemon may take until it is ready.
@@ -84,27 +86,36 @@ pub struct Daemon {
     /// Its process, as its parent sees it.
     pub pid: i32,
     handle: OwnedFd,
-    /// Held as long as it runs: it may tell more than that it is ready.
-    notifications: UnixDatagram,
-    /// Whether it is known to have been ready.
-    awaited: bool,
+    /// Open as long as it runs: it may tell more than that it is ready.
+    ear: Ear,
 }
 
 impl Daemon {
     /// Starts it and waits until it says that it is ready.
-    pub fn start(which: Which, layout: &Layout, plan: &Plan) -> Result<Self, CommandError> {
-        let mut daemon = Self::spawn(which, layout, plan)?;
+    pub fn start(
+        which: Which,
+        layout: &Layout,
+        plan: &Plan,
+        store: &Arc<Store>,
+    ) -> Result<Self, CommandError> {
+        let daemon = Self::spawn(which, layout, plan, store)?;
         daemon.await_ready(layout, plan)?;
-        daemon.awaited = true;
         Ok(daemon)
     }
 
-    /// Starts it.
-    pub fn spawn(which: Which, layout: &Layout, plan: &Plan) -> Result<Self, CommandError> {
+    /// Starts it; `sysmgrd` with what the last one had kept in `store`.
+    pub fn spawn(
+        which: Which,
+        layout: &Layout,
+        plan: &Plan,
+        store: &Arc<Store>,
+    ) -> Result<Self, CommandError> {
         let address = layout.run().join(format!(".ready-{}", which.name()));
         drop(fs_err::remove_file(&address));
         let socket = UnixDatagram::bind(&address)
             .with_context(|| format!("could not make the socket {}", address.display()))?;
+        let store = (which == Which::Sysmgrd).then(|| Arc::clone(store));
+        let ear = Ear::open(socket, store.clone()).context("could not listen to a daemon")?;
         let log = fs_err::OpenOptions::new()
             .create(true)
             .append(true)
@@ -123,7 +134,11 @@ impl Daemon {
             .stderr(log)
             // Not in the terminal's foreground group: Ctrl-C is for the user's command.
             .process_group(0);
-        let child = command.spawn().map_err(|error| {
+        let child = match &store {
+            Some(store) => store.spawn(&mut command),
+            None => command.spawn(),
+        };
+        let child = child.map_err(|error| {
             let program = which.program(plan);
             let message = format!("could not start {}: {error}", program.display());
             CommandError::failed(message).hint(which.how_to_get(plan))
@@ -139,52 +154,30 @@ impl Daemon {
             which,
             pid,
             handle,
-            notifications: socket,
-            awaited: false,
+            ear,
         })
     }
 
     fn await_ready(&self, layout: &Layout, plan: &Plan) -> Result<(), CommandError> {
-        let socket = &self.notifications;
         let limit = PollTimeout::try_from(READY_LIMIT).unwrap_or(PollTimeout::MAX);
-        let mut message = [0_u8; 4096];
-        loop {
-            let mut events = [
-                PollFd::new(socket.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.handle.as_fd(), PollFlags::POLLIN),
-            ];
-            if poll(&mut events, limit).context("poll")? == 0 {
-                let seconds = READY_LIMIT.as_secs();
-                return Err(self.failed(
-                    &format!("was not ready within {seconds} s"),
-                    layout,
-                    plan,
-                ));
-            }
-            let [said, ended] = events.map(|event| event.any().unwrap_or(false));
-            if said {
-                let length = socket.recv(&mut message)?;
-                let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default());
-                if text.lines().any(|line| line == "READY=1") {
-                    return Ok(());
-                }
-            } else if ended {
-                return Err(self.failed("ended before it was ready", layout, plan));
-            }
+        let mut events = [
+            PollFd::new(self.ear.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.handle.as_fd(), PollFlags::POLLIN),
+        ];
+        if poll(&mut events, limit).context("poll")? == 0 {
+            let seconds = READY_LIMIT.as_secs();
+            return Err(self.failed(&format!("was not ready within {seconds} s"), layout, plan));
         }
+        if self.ear.is_ready() {
+            return Ok(());
+        }
+        Err(self.failed("ended before it was ready", layout, plan))
     }
 
-    /// Whether it has said that it is ready, by now or earlier.
-    pub fn was_ready(&self) -> bool {
-        let mut message = [0_u8; 4096];
-        let mut ready = self.awaited;
-        while self.notifications.set_nonblocking(true).is_ok()
-            && let Ok(length) = self.notifications.recv(&mut message)
-        {
-            let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default());
-            ready |= text.lines().any(|line| line == "READY=1");
-        }
-        ready
+    /// Of one that has ended: whether it had said that it is ready. All that it had said is heard.
+    pub fn was_ready(&mut self) -> bool {
+        self.ear.close();
+        self.ear.is_ready()
     }
 
     /// The error that says what became of it, with the last lines that it wrote.

@@ -7,6 +7,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -18,6 +19,7 @@ use nix::unistd::Pid;
 
 use super::daemon::{Daemon, Which};
 use super::layout::Layout;
+use super::store::Store;
 use super::{Net, OnDeath, Plan, config, mounts, network};
 use crate::outcome::{CommandError, Outcome};
 use crate::show::Show;
@@ -51,6 +53,7 @@ pub fn run(plan: &Plan, command: &[OsString], show: &mut Show) -> Result<Outcome
         plan,
         daemons: Vec::new(),
         unready: 0,
+        store: Arc::default(),
     };
     let end = node.start().and_then(|()| {
         wait_for_go(control)?;
@@ -106,6 +109,8 @@ struct Node<'a> {
     daemons: Vec<Daemon>,
     /// How many daemons ended one after the other before they were ready.
     unready: u32,
+    /// What `sysmgrd` has kept over its restarts.
+    store: Arc<Store>,
 }
 
 impl Node<'_> {
@@ -114,8 +119,8 @@ impl Node<'_> {
             // The log of the last boot stays readable beside this one's.
             let log = self.layout.log(which.name());
             drop(fs_err::rename(&log, log.with_extension("log.1")));
-            self.daemons
-                .push(Daemon::start(which, &self.layout, self.plan)?);
+            let daemon = Daemon::start(which, &self.layout, self.plan, &self.store)?;
+            self.daemons.push(daemon);
         }
         Ok(())
     }
@@ -165,7 +170,7 @@ impl Node<'_> {
         else {
             return Ok(());
         };
-        let dead = self.daemons.remove(place);
+        let mut dead = self.daemons.remove(place);
         if self.plan.on_death == OnDeath::End {
             return Err(dead.failed(
                 &format!("ended ({how}), and the node with it"),
@@ -173,7 +178,11 @@ impl Node<'_> {
                 self.plan,
             ));
         }
-        self.unready = if dead.was_ready() { 0 } else { self.unready + 1 };
+        self.unready = if dead.was_ready() {
+            0
+        } else {
+            self.unready + 1
+        };
         if self.unready > MOST_UNREADY {
             return Err(dead.failed(
                 &format!("ends again and again before it is ready ({how})"),
@@ -182,7 +191,7 @@ impl Node<'_> {
             ));
         }
         // Whoever else ends meanwhile has to be started too: a daemon may wait for another to be ready.
-        let again = Daemon::spawn(dead.which, &self.layout, self.plan)?;
+        let again = Daemon::spawn(dead.which, &self.layout, self.plan, &self.store)?;
         self.daemons.insert(place, again);
         Ok(())
     }

@@ -24,6 +24,7 @@ pub mod mounts;
 pub mod network;
 pub mod outer;
 pub mod signals;
+pub mod store;
 pub mod users;
 
 use std::path::PathBuf;

@@ -154,7 +154,8 @@ fn own(number: RawFd) -> io::Result<OwnedFd> {
 
 /// The name under which the notification socket of `process` is kept.
 pub fn notify_name(process: &str) -> String {
-    format!("notify.{process}")
+    // A name there has no colon, one of a process no plus.
+    format!("notify.{}", process.replace(':', "+"))
 }
 
 #[cfg(test)]
