@@ -1,5 +1,6 @@
 //! The Self-Managing example application on a node: asked, told, moved, and proven; or restarted.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -100,7 +101,10 @@ impl House {
 
     /// A node that runs version 1 and has version 2 in its store.
     fn node(&self) -> Result<Node> {
-        let node = Node::start()?;
+        self.fill(Node::start()?)
+    }
+
+    fn fill(&self, node: Node) -> Result<Node> {
         let all = ["host", "plugins", "libgreeting"]
             .map(|part| ["1", "2"].map(|version| self.package(part, version)));
         let mut files: Vec<&Path> = all.iter().flatten().map(PathBuf::as_path).collect();
@@ -241,6 +245,35 @@ fn it_follows_a_change_back() -> Result<()> {
         assert_eq!(answer, expected);
     }
     assert_eq!(node.pid("plugin-host")?, pid);
+    Ok(())
+}
+
+#[test]
+fn it_is_asked_and_told_by_a_sysmgrd_that_was_restarted() -> Result<()> {
+    let house = House::build(&[])?;
+    let node = house.fill(Node::start_with(&["--restart-daemons"])?)?;
+    let pid = node.pid("plugin-host")?;
+    let mut client = Client::connect(&house)?;
+    for (version, number) in [("2", 1), ("1", 2)] {
+        let file = node.root().join("run/sysmgrd.pid");
+        let running = || node.ok(&[OsStr::new("cat"), file.as_os_str()]);
+        let dead = running()?;
+        node.ok(&["kill", "-9", dead.trim()])?;
+        tests::wait::until("another sysmgrd runs", || {
+            Ok((running()? != dead && node.json(&["ps"]).is_ok()).then_some(()))
+        })?;
+        let both = [
+            format!("libgreeting={version}"),
+            format!("plugin-host-plugins={version}"),
+        ];
+        let report = node.activate(&[&both[0], &both[1]])?;
+        assert_eq!(report["outcome"], "done", "{report}");
+        let answer = client.ask("hello Ada")?;
+        let expected =
+            format!("Hello, Ada! (hello {version}, libgreeting {version}, no. {number})");
+        assert_eq!(answer, expected);
+        assert_eq!(node.pid("plugin-host")?, pid);
+    }
     Ok(())
 }
 
