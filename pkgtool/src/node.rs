@@ -213,7 +213,10 @@ fn explain_bus(error: zbus::Error, daemon: &str) -> CommandError {
         }
         "NoReply" | "Disconnected" => {
             return CommandError::failed(format!("{daemon} ended before it answered"))
-                .hint(log_in_sandbox(daemon).unwrap_or_else(|| format!("journalctl -u {daemon}")))
+                .hint(match log_in_sandbox(daemon) {
+                    Some(log) => format!("read why in {log}"),
+                    None => format!("journalctl -u {daemon}"),
+                })
                 .hint("pkgtool status and pkgtool history show what came of it");
         }
         _ => {}
