@@ -260,6 +260,14 @@ async fn one_that_begins_or_registers_while_no_daemon_runs_is_registered_by_the_
     once(&ask(&node).await);
 }
 
+fn is_stopped(pid: Pid) -> bool {
+    let threads = fs_err::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let stat = |thread: fs_err::DirEntry| fs_err::read_to_string(thread.path().join("stat"));
+    threads
+        .flatten()
+        .all(|thread| stat(thread).is_ok_and(|stat| stat.contains(") T ")))
+}
+
 #[tokio::test]
 async fn only_the_process_itself_is_let_back() {
     let (mut node, pid) = with_ribd().await;
@@ -269,6 +277,10 @@ async fn only_the_process_itself_is_let_back() {
     let refused = UnixStream::connect(&path).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     kill(pid, Signal::SIGSTOP).unwrap();
+    // Each thread stops in its own time.
+    while !is_stopped(pid) {
+        tokio::task::yield_now().await;
+    }
     node.start_daemon();
     assert!(node.status("ribd").await.registered);
     for _ in 0..5 {
