@@ -12,9 +12,6 @@ use crate::sys::clock::Time;
 use crate::sys::db::Db;
 use crate::sys::journal::Beginning;
 
-/// How long after a full disk it is tried again.
-const WRITE_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
-
 impl Engine {
     async fn world(&mut self) -> Result<World, Error> {
         let running = observe::running(&mut self.sysmgr).await;
@@ -140,7 +137,7 @@ impl Engine {
         })?;
         if is_empty {
             let report = nothing(id, self.running);
-            self.db.end_change(&report)?;
+            self.end_at_once(&report)?;
             return Ok(Begun::Nothing(report));
         }
         let since = Time::now().rfc3339();
@@ -191,18 +188,14 @@ impl Engine {
         })
     }
 
-    /// Tries again in a while, where the end of a change could not be written.
-    pub(super) fn write_later(&self) {
-        if self.unwritten.is_none() {
-            return;
+    /// Writes the end of a change that had nothing to do.
+    pub(super) fn end_at_once(&mut self, report: &ChangeReport) -> Result<(), Error> {
+        let written = self.db.end_change(report);
+        if written.is_err() {
+            self.unwritten = Some(report.clone());
+            self.later();
         }
-        let mailbox = self.context.mailbox.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(WRITE_AGAIN).await;
-            if let Some(mailbox) = mailbox.upgrade() {
-                drop(mailbox.send(Message::WriteAgain).await);
-            }
-        });
+        Ok(written?)
     }
 
     /// What a full disk kept from being written is written before anything else begins.

@@ -1,16 +1,21 @@
 //! Removing packages on request, and what nobody needs by itself.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
 use model::change::PackageRef;
+use model::report::Chain;
 use model::{Generation, PackageId, ProcessName};
 
 use super::observe::is_alive;
-use super::request::Error;
+use super::request::{Error, Message};
 use super::{Engine, change};
 use crate::plan::collect::{self, Contents, Holdings};
 use crate::sys::objects::Key;
 use crate::sys::packages;
+
+/// How long after a full disk it is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Removes packages from the store; refused while a generation that can be gone back to is
@@ -70,6 +75,42 @@ impl Engine {
              forget {0}, or wait until newer generations have taken its place",
             using.join(" ")
         )))
+    }
+
+    /// Removes what nobody needs; what could not be removed is tried again in a while.
+    pub(super) async fn tidy(&mut self) {
+        let collected = self.collect().await;
+        self.untidy = collected.is_err();
+        if let Err(error) = collected {
+            tracing::warn!(error = %Chain(&error), "what nobody needs could not be removed");
+        }
+        self.later();
+    }
+
+    /// What a full disk kept from being done, once more.
+    pub(super) async fn again(&mut self) {
+        self.again = false;
+        // Why not was said with the change that it ended.
+        drop(self.write_the_unwritten());
+        if self.untidy {
+            return self.tidy().await;
+        }
+        self.later();
+    }
+
+    /// Has what could not be done tried again.
+    pub(super) fn later(&mut self) {
+        let nothing = self.unwritten.is_none() && !self.untidy;
+        if nothing || std::mem::replace(&mut self.again, true) {
+            return;
+        }
+        let mailbox = self.context.mailbox.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(AGAIN).await;
+            if let Some(mailbox) = mailbox.upgrade() {
+                drop(mailbox.send(Message::Again).await);
+            }
+        });
     }
 
     /// Removes generations, packages and objects that nobody needs; not while something is being

@@ -159,7 +159,7 @@ impl Engine {
         let committed = self.db.committed()?;
         if committed == number {
             report.detail = Some(format!("generation {number} is committed already"));
-            self.db.end_change(&report)?;
+            self.end_at_once(&report)?;
             return Ok(Err(report));
         }
         report.detail = Some(format!("generation {number} is what the next boot runs"));
@@ -233,7 +233,15 @@ impl Commit {
             }
         }
         self.report.phases = phases.take();
-        self.db.end_change(&self.report)?;
+        if let Err(error) = self.db.end_change(&self.report) {
+            // The engine sees that it is missing, and tries again.
+            let error = Chain(&error).to_string();
+            tracing::error!(
+                change = self.report.change.0,
+                error,
+                "the end is not written"
+            );
+        }
         Ok(self.report)
     }
 

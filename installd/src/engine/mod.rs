@@ -52,6 +52,7 @@ use crate::sys::sysmgr::{self, Seen, Sysmgr};
 
 /// The owner of the node's state.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Engine {
     context: Context,
     db: Db,
@@ -71,6 +72,10 @@ struct Engine {
     findings: Vec<String>,
     /// The end of a change that could not be written; it is before another begins.
     unwritten: Option<ChangeReport>,
+    /// Something that nobody needs could not be removed.
+    untidy: bool,
+    /// One of the two will be tried again.
+    again: bool,
     view: watch::Sender<View>,
     /// Changes that have ended, for whoever listens.
     ends: broadcast::Sender<ChangeReport>,
@@ -110,6 +115,8 @@ pub fn start(config: Config) -> Result<(Handle, tokio::task::JoinHandle<()>), Er
         adds: VecDeque::new(),
         findings: damaged,
         unwritten: None,
+        untidy: false,
+        again: false,
         view: view_sender,
         ends: ends.clone(),
         context: context.clone(),
@@ -207,11 +214,7 @@ impl Engine {
             } => self.verified(generation, report, reply),
             Message::Sysmgrd(seen) => self.sysmgrd(seen),
             Message::Booted(booted) => self.booted(booted).await,
-            Message::WriteAgain => {
-                // Said already, with the change that it ended.
-                drop(self.write_the_unwritten());
-                self.write_later();
-            }
+            Message::Again => self.again().await,
         }
     }
 
@@ -223,14 +226,10 @@ impl Engine {
             let unfinished = self.db.unfinished().unwrap_or_default();
             let unwritten = unfinished.iter().any(|one| one.id == report.change);
             self.unwritten = unwritten.then(|| report.clone());
-            self.write_later();
         }
         self.reload()?;
         self.nag();
-        if let Err(error) = self.collect().await {
-            let error = model::report::Chain(&error).to_string();
-            tracing::warn!(error, "what nobody needs could not be removed");
-        }
+        self.tidy().await;
         self.publish();
         if self.booting && report.is_ok() {
             self.boot();

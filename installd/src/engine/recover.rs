@@ -212,9 +212,7 @@ impl Engine {
         if let Err(error) = self.reload() {
             self.findings.push(Chain(&error).to_string());
         }
-        if let Err(error) = self.collect().await {
-            tracing::warn!(error = %Chain(&error), "what nobody needs could not be removed");
-        }
+        self.tidy().await;
         self.publish();
         while let Some((request, by, reply)) = self.waiting.pop_front() {
             match request {

@@ -117,6 +117,6 @@ pub(super) enum Message {
     Sysmgrd(sysmgr::Seen),
     /// The processes of the committed set are as they should be, or not.
     Booted(Booted),
-    /// The end of a change that could not be written may be written now.
-    WriteAgain,
+    /// What a full disk kept from being done may be possible now.
+    Again,
 }

@@ -142,15 +142,17 @@ impl Changeover {
 
     /// Has sysmgrd move the processes; what it did not finish before it went away is sent again.
     async fn transition(&mut self, next: &Transition) -> Result<TransitionReport, String> {
-        let explain = |error: &dyn std::error::Error| format!("{error}");
         let step = self
             .db
             .intend(self.id, &Step::Transition)
-            .map_err(|e| explain(&e))?;
+            .map_err(|error| Chain(&error).to_string())?;
         let report = send(&mut self.sysmgr, next)
             .await
             .map_err(|error| Chain(&error).to_string())?;
-        self.db.step_done(self.id, step).map_err(|e| explain(&e))?;
+        // What is done sysmgrd knows too: the journal's word for it is not worth a way back.
+        if let Err(error) = self.db.step_done(self.id, step) {
+            tracing::warn!(error = %Chain(&error), "that the processes have moved is not in the journal");
+        }
         Ok(report)
     }
 
