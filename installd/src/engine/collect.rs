@@ -32,8 +32,15 @@ impl Engine {
             self.refuse_used(id)?;
         }
         for id in &ids {
-            packages::remove(&self.context.objects, &mut self.db, id)?;
-            std::sync::Arc::make_mut(&mut self.shelf).take(id);
+            let removed = packages::remove(&self.context.objects, &mut self.db, id);
+            if !self.db.packages()?.iter().any(|row| row.id == *id) {
+                std::sync::Arc::make_mut(&mut self.shelf).take(id);
+            }
+            if let Err(error) = removed {
+                self.untidy = true;
+                self.later();
+                return Err(error.into());
+            }
         }
         self.collect().await?;
         Ok(ids)
@@ -79,12 +86,24 @@ impl Engine {
 
     /// Removes what nobody needs; what could not be removed is tried again in a while.
     pub(super) async fn tidy(&mut self) {
-        let collected = self.collect().await;
+        let swept = self.sweep_packages();
+        let collected = swept.and(self.collect().await);
         self.untidy = collected.is_err();
         if let Err(error) = collected {
             tracing::warn!(error = %Chain(&error), "what nobody needs could not be removed");
         }
         self.later();
+    }
+
+    /// Manifests without a row, which a removal left that was cut short.
+    fn sweep_packages(&self) -> Result<(), Error> {
+        if !self.untidy || self.adding {
+            return Ok(());
+        }
+        let known: Vec<_> = (self.db.packages()?.into_iter())
+            .map(|row| row.id)
+            .collect();
+        Ok(packages::sweep(&self.context.objects, &known)?)
     }
 
     /// What a full disk kept from being done, once more.
