@@ -25,6 +25,7 @@ pub mod span;
 pub mod transition;
 pub mod trust;
 pub mod version;
+pub mod wire;
 
 pub use digest::{Digest, Signature};
 pub use ids::{ChangeId, Generation, PackageId, PackageName, ProcessName};

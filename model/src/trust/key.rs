@@ -200,7 +200,12 @@ impl SecretKey {
 
     /// Signs the manifest that has these bytes.
     pub(super) fn sign(&self, manifest: &[u8]) -> [u8; 64] {
-        self.key.sign(&message(manifest)).to_bytes()
+        self.sign_exactly(&message(manifest))
+    }
+
+    /// Signs these bytes, which begin with what they are.
+    pub(super) fn sign_exactly(&self, message: &[u8]) -> [u8; 64] {
+        self.key.sign(message).to_bytes()
     }
 }
 

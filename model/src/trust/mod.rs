@@ -20,6 +20,7 @@ mod judge;
 mod key;
 mod keyring;
 mod signatures;
+mod signed;
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,6 +33,7 @@ pub use judge::{Checked, Finding, Judgement, Signer, judge};
 pub use key::{KeyError, PublicKey, SecretKey};
 pub use keyring::{Expiry, Keyring, Revoked, Trusted};
 pub use signatures::{MOST_SIGNATURES, Signatures, SignaturesError};
+pub use signed::{Kind, Signed, SignedError};
 
 use crate::ids::NameError;
 

@@ -75,6 +75,16 @@ impl Signatures {
         Ok(())
     }
 
+    /// One key's signature, whatever it is over.
+    pub(super) fn put(&mut self, id: KeyId, signature: [u8; 64]) {
+        self.0.insert(id, signature);
+    }
+
+    /// The signature that this key is said to have made.
+    pub(super) fn of(&self, id: KeyId) -> Option<&[u8; 64]> {
+        self.0.get(&id)
+    }
+
     /// Takes a key's signature away; whether there was one.
     pub fn remove(&mut self, id: KeyId) -> bool {
         self.0.remove(&id).is_some()

@@ -1,0 +1,3 @@
+//! Starts the master.
+
+fn main() {}
