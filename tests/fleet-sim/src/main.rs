@@ -1,0 +1,28 @@
+//! A fleet of thousands in one process, which speaks the real link over real mutual TLS.
+//!
+//! ```text
+//! enrol N ─► bare handshakes (the same library, nothing behind them)
+//!         ─► boot storm: handshake, hello, answer ─► idle: memory of masterd ─► update: votes, decision
+//! ```
+//! Prints figures side by side; nothing here passes or fails.
+
+mod args;
+mod bare;
+mod crowd;
+mod enrol;
+mod http;
+mod link;
+mod measure;
+mod report;
+mod tls;
+
+use clap::Parser;
+
+fn main() -> anyhow::Result<()> {
+    let args = args::Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(report::run(&args))
+}
