@@ -16,7 +16,10 @@ mod enrol;
 mod facts;
 mod fleet;
 mod link;
+mod member;
 mod names;
+mod people;
+mod plan;
 mod rollout;
 mod vote;
 mod wanted;
@@ -28,9 +31,15 @@ pub use fleet::{
     NodeView, Origin, PackageView, Presence, Scope, Selector, StoredTrial,
 };
 pub use link::{
-    Ask, FromNode, Have, Hello, Installed, LinkSettings, NodeEnd, NodeProgress, ToNode, Verdict,
+    Ask, FromNode, Have, Hello, Hold, Installed, LinkSettings, NodeEnd, NodeProgress, ToNode, Verdict,
 };
+pub use member::{FleetChange, Join, MemberState, Membership};
 pub use names::{ClassName, FleetName, NodeName};
+pub use people::{
+    AuditEntry, IssuedOperator, IssuedToken, NewOperator, NewToken, OperatorView, Profile, Refusal,
+    Role, TokenView,
+};
+pub use plan::{FleetPlan, PlannedNode};
 pub use rollout::{
     Absent, Choice, Decision, NodePhase, NodeRollout, Phase, RolloutId, RolloutView, Strategy,
     Update, Waves,
