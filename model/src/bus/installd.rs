@@ -68,6 +68,21 @@ pub trait Manager {
     /// All that is known of one change: a [`crate::change::ChangeRecord`].
     fn change(&self, change: u64) -> Result<String, Error>;
 
+    /// Enters a fleet with a [`crate::wire::Join`]; answers a [`crate::wire::Membership`]. Where an
+    /// operator has to accept the node, its state is `pending` and it asks again by itself.
+    fn join(&self, join: &str) -> Result<String, Error>;
+
+    /// Leaves the fleet: its keys are forgotten, what runs runs on. Answers whether it was in one.
+    fn leave(&self) -> Result<bool, Error>;
+
+    /// How the node stands to its fleet: a [`crate::wire::Membership`].
+    fn fleet(&self) -> Result<String, Error>;
+
+    /// Takes the node out of the fleet's hands until then (seconds since 1970), so that it can be
+    /// changed here; the fleet shows it with the reason. 0 ends that. Answers a
+    /// [`crate::wire::Membership`].
+    fn hold(&self, reason: &str, until: u64) -> Result<String, Error>;
+
     /// A step of the running change or of an `Add`: a [`crate::change::Progress`].
     #[zbus(signal)]
     fn progress(&self, document: &str) -> zbus::Result<()>;

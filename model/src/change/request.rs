@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Generation, PackageName, ProcessName};
+use crate::ids::{Generation, PackageId, PackageName, ProcessName};
 use crate::manifest::Manifest;
 use crate::version::Version;
 
@@ -88,6 +88,9 @@ pub struct Request {
     /// Go to the software set of this kept generation; `actions` is empty then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Generation>,
+    /// Go to exactly this set, front first; `actions` is empty then, and nothing is brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exactly: Option<Vec<PackageId>>,
     /// Override all vetoes; they are asked for and recorded all the same.
     #[serde(default)]
     pub force: bool,
@@ -100,6 +103,9 @@ pub struct Request {
     /// Run it from memory: gone after a reboot unless it is committed.
     #[serde(default)]
     pub trial: bool,
+    /// Run it from the disk without making it what the next boot runs, until it is committed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uncommitted: bool,
     /// A trial may change files below `/etc`; the next boot undoes that.
     #[serde(default)]
     pub with_config: bool,
