@@ -21,6 +21,7 @@ mod names;
 mod people;
 mod plan;
 mod rollout;
+mod views;
 mod vote;
 mod wanted;
 
@@ -31,7 +32,8 @@ pub use fleet::{
     NodeView, Origin, PackageView, Presence, Scope, Selector, StoredTrial,
 };
 pub use link::{
-    Ask, FromNode, Have, Hello, Hold, Installed, LinkSettings, NodeEnd, NodeProgress, ToNode, Verdict,
+    Ask, FromNode, Have, Hello, Hold, Installed, LinkSettings, NodeEnd, NodeProgress, ToNode,
+    Verdict,
 };
 pub use member::{FleetChange, Join, MemberState, Membership};
 pub use names::{ClassName, FleetName, NodeName};
@@ -44,6 +46,7 @@ pub use rollout::{
     Absent, Choice, Decision, NodePhase, NodeRollout, Phase, RolloutId, RolloutView, Strategy,
     Update, Waves,
 };
+pub use views::{FleetEvent, NodeEdit, NodeWhy};
 pub use vote::{Ballot, Objection, Tally, TallyReason, Vote};
 pub use wanted::{BootGate, Counter, Epoch, Listed, Orders, SoftwareList, StorePolicy, Wanted};
 
