@@ -7,6 +7,7 @@
 //! no file, no log.
 
 pub mod deps;
+pub mod fleet;
 pub mod loader;
 pub mod order;
 pub mod package;
