@@ -1,0 +1,7 @@
+//! Everything that the master decides, as functions of their arguments.
+//!
+//! **Architecture invariant:** no async, no clock, no file, no log: time comes in as a number, and
+//! what is to be done goes out as a list.
+
+pub mod rollout;
+pub mod tally;

@@ -1,0 +1,1 @@
+//! Updates from the question to the end.
