@@ -76,7 +76,7 @@ impl Engine {
     }
 
     pub(super) async fn apply(&mut self, request: Request, by: String, reply: Reply<ChangeReport>) {
-        if self.booting && self.change.is_some() {
+        if self.must_wait() {
             self.waiting.push_back((Some(request), by, reply));
             return;
         }
@@ -86,9 +86,9 @@ impl Engine {
             Ok(Begun::Change(changeover)) => {
                 let mailbox = self.context.mailbox.clone();
                 tokio::spawn(async move {
-                    let report = changeover.run().await;
+                    let went = changeover.run().await;
                     if let Some(mailbox) = mailbox.upgrade() {
-                        drop(mailbox.send(Message::Ended { report, reply }).await);
+                        drop(mailbox.send(Message::Ended { went, reply }).await);
                     }
                 });
             }
@@ -186,25 +186,6 @@ impl Engine {
             phases: Phases::default(),
             moments: Vec::new(),
         })
-    }
-
-    /// Writes the end of a change that had nothing to do.
-    pub(super) fn end_at_once(&mut self, report: &ChangeReport) -> Result<(), Error> {
-        let written = self.db.end_change(report);
-        if written.is_err() {
-            self.unwritten = Some(report.clone());
-            self.later();
-        }
-        Ok(written?)
-    }
-
-    /// What a full disk kept from being written is written before anything else begins.
-    pub(super) fn write_the_unwritten(&mut self) -> Result<(), Error> {
-        if let Some(report) = &self.unwritten {
-            self.db.end_change(report)?;
-            self.unwritten = None;
-        }
-        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@ use model::transition::{Announcement, Ended, Transition, TransitionReport, Tree}
 use model::{ChangeId, Generation, ProcessName};
 
 use super::lists::{self, Standing};
+use super::open::{Open, Pending};
 use super::phases::Phases;
 use super::request::Error;
 use super::{Context, votes};
@@ -54,6 +55,21 @@ pub(super) struct Changeover {
     pub(super) moments: Vec<(ProcessName, Moment)>,
 }
 
+/// How a change went.
+#[derive(Debug)]
+pub(super) struct Went {
+    /// What is told to whoever asked for it.
+    pub(super) report: ChangeReport,
+    /// What is still to be done.
+    pub(super) open: Option<Box<Open>>,
+}
+
+impl From<ChangeReport> for Went {
+    fn from(report: ChangeReport) -> Self {
+        Self { report, open: None }
+    }
+}
+
 /// How the generation comes about that a change makes run.
 pub(super) enum Becomes {
     /// It is built and committed.
@@ -79,34 +95,38 @@ impl<E: Into<Error>> From<E> for Stop {
 }
 
 impl Changeover {
-    /// Takes the change to its end, however it ends; the report is in the history then.
-    pub(super) async fn run(mut self) -> Result<ChangeReport, Error> {
+    /// Takes the change to its end, however it ends; the report is in the history then. One whose
+    /// end may be reached later is still open.
+    pub(super) async fn run(mut self) -> Result<Went, Error> {
         let mut report = ChangeReport::new(self.id, Outcome::Done, self.origin);
         let mut standing = Standing::default();
         let announcement = self.announcement(None);
-        match self
+        let pending = match self
             .before_switch(&mut report, &mut standing, announcement)
             .await
         {
             Ok(announcement) => {
                 Self::note_overridden(&mut report);
                 self.after_switch(&mut report, &standing, &announcement)
-                    .await;
+                    .await
             }
-            Err(stop) => self.abort(&mut report, stop),
-        }
+            Err(stop) => {
+                self.abort(&mut report, stop);
+                None
+            }
+        };
         self.close(&mut report, &standing);
+        if let Some(pending) = pending {
+            return Ok(self.stays_open(report, pending));
+        }
         if let Err(error) = self.db.end_change(&report) {
+            // The engine sees that it is missing, and tries again.
             let error = Chain(&error).to_string();
             tracing::error!(
                 change = self.id.0,
                 error,
                 "the end of the change was not written"
             );
-            report.discrepancies.push(format!(
-                "the end of change {} is not in the history: {error}",
-                self.id
-            ));
         }
         let told = Ended {
             change: self.id,
@@ -117,7 +137,17 @@ impl Changeover {
                 .unwrap_or_else(|| report.outcome.to_string()),
         };
         self.tell_end(&told).await;
-        Ok(report)
+        Ok(Went { report, open: None })
+    }
+
+    /// It stays unfinished in the journal, so that another daemon finishes it too.
+    fn stays_open(&self, report: ChangeReport, pending: Pending) -> Went {
+        let runs = self.db.running().ok().flatten();
+        let open = Open::pending(report, pending);
+        let mut report = open.meanwhile();
+        report.generation = runs.map_or(report.generation, |(runs, _)| runs);
+        let open = Some(Box::new(open));
+        Went { report, open }
     }
 
     /// Whoever objected and was not heard, where nobody has said so yet.
@@ -248,9 +278,12 @@ pub(super) fn failures(report: &TransitionReport) -> Option<String> {
     (!all.is_empty()).then(|| all.join("\n"))
 }
 
+/// Stands between why a change failed and why it could not be taken back.
+pub(super) const WAY_BACK: &str = "\nthe way back failed too:\n";
+
 /// Why a change failed, and why it could not be taken back.
 pub(super) fn not_back(why: &str, back: &str) -> String {
-    format!("{why}\nthe way back failed too:\n{back}")
+    format!("{why}{WAY_BACK}{back}")
 }
 
 /// The failures without what the processes wrote, in one line.

@@ -1,21 +1,17 @@
 //! Removing packages on request, and what nobody needs by itself.
 
 use std::collections::{BTreeSet, HashSet};
-use std::time::Duration;
 
 use model::change::PackageRef;
 use model::report::Chain;
 use model::{Generation, PackageId, ProcessName};
 
 use super::observe::is_alive;
-use super::request::{Error, Message};
+use super::request::Error;
 use super::{Engine, change};
 use crate::plan::collect::{self, Contents, Holdings};
 use crate::sys::objects::Key;
 use crate::sys::packages;
-
-/// How long after a full disk it is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Removes packages from the store; refused while a generation that can be gone back to is
@@ -38,7 +34,7 @@ impl Engine {
             }
             if let Err(error) = removed {
                 self.untidy = true;
-                self.later();
+                self.soon();
                 return Err(error.into());
             }
         }
@@ -106,36 +102,11 @@ impl Engine {
         Ok(packages::sweep(&self.context.objects, &known)?)
     }
 
-    /// What a full disk kept from being done, once more.
-    pub(super) async fn again(&mut self) {
-        self.again = false;
-        // Why not was said with the change that it ended.
-        drop(self.write_the_unwritten());
-        if self.untidy {
-            return self.tidy().await;
-        }
-        self.later();
-    }
-
-    /// Has what could not be done tried again.
-    pub(super) fn later(&mut self) {
-        let nothing = self.unwritten.is_none() && !self.untidy;
-        if nothing || std::mem::replace(&mut self.again, true) {
-            return;
-        }
-        let mailbox = self.context.mailbox.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(AGAIN).await;
-            if let Some(mailbox) = mailbox.upgrade() {
-                drop(mailbox.send(Message::Again).await);
-            }
-        });
-    }
-
     /// Removes generations, packages and objects that nobody needs; not while something is being
     /// added or changed.
     pub(super) async fn collect(&mut self) -> Result<(), Error> {
-        if self.adding || self.change.is_some() {
+        // While the way of a change is open, both of its ends are needed.
+        if self.adding || self.change.is_some() || self.open.is_some() {
             return Ok(());
         }
         // Without sysmgrd nobody knows where processes live: all generations stay.

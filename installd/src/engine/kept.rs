@@ -75,9 +75,10 @@ impl Engine {
     }
 
     pub(super) fn refuse_busy(&self) -> Result<(), Error> {
-        match &self.change {
-            None => Ok(()),
-            Some(change) => Err(Error::Busy(format!(
+        match (&self.change, &self.open) {
+            (None, None) => Ok(()),
+            (None, Some(open)) => Err(open.refusal()),
+            (Some(change), _) => Err(Error::Busy(format!(
                 "change {} holds the node: asked for by {}, since {}",
                 change.change, change.by, change.since
             ))),
@@ -112,7 +113,7 @@ impl Engine {
 
     /// Makes the trial that runs what the next boot runs. Nothing that runs is disturbed.
     pub(super) fn commit(&mut self, by: String, reply: Reply<ChangeReport>) {
-        if self.booting && self.change.is_some() {
+        if self.must_wait() {
             self.waiting.push_back((None, by, reply));
             return;
         }
@@ -122,9 +123,9 @@ impl Engine {
             Ok(Ok(commit)) => {
                 let mailbox = self.context.mailbox.clone();
                 tokio::spawn(async move {
-                    let report = commit.run().await;
+                    let went = Ok(commit.run().await.into());
                     if let Some(mailbox) = mailbox.upgrade() {
-                        drop(mailbox.send(Message::Ended { report, reply }).await);
+                        drop(mailbox.send(Message::Ended { went, reply }).await);
                     }
                 });
             }
@@ -219,7 +220,7 @@ struct Commit {
 }
 
 impl Commit {
-    async fn run(mut self) -> Result<ChangeReport, Error> {
+    async fn run(mut self) -> ChangeReport {
         let mut phases = Phases::default();
         if let Err(error) = self.take(&mut phases).await {
             let why = Chain(&error).to_string();
@@ -242,7 +243,7 @@ impl Commit {
                 "the end is not written"
             );
         }
-        Ok(self.report)
+        self.report
     }
 
     async fn take(&mut self, phases: &mut Phases) -> Result<(), Error> {

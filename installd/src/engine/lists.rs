@@ -293,7 +293,7 @@ pub(super) fn is_empty(transition: &Transition) -> bool {
         && transition.told.is_empty()
 }
 
-fn empty(change: ChangeId, tree: Tree) -> Transition {
+pub(super) fn empty(change: ChangeId, tree: Tree) -> Transition {
     Transition {
         change,
         tree,

@@ -18,9 +18,11 @@ mod handle;
 mod kept;
 mod lists;
 mod observe;
+mod open;
 mod phases;
 mod recover;
 mod request;
+mod retry;
 mod show;
 mod stage;
 mod switch;
@@ -44,15 +46,17 @@ pub use handle::{Handle, Start, View};
 pub use request::Error;
 
 use self::context::Context;
+use self::change::Went;
 use self::observe::ActiveSet;
+use self::open::Open;
 use self::request::{Message, Reply};
+use self::retry::{Retry, Unwritten};
 use crate::config::Config;
 use crate::sys::db::Db;
 use crate::sys::sysmgr::{self, Seen, Sysmgr};
 
 /// The owner of the node's state.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Engine {
     context: Context,
     db: Db,
@@ -71,11 +75,17 @@ struct Engine {
     /// Found by the last change or at start; kept until the next change.
     findings: Vec<String>,
     /// The end of a change that could not be written; it is before another begins.
-    unwritten: Option<ChangeReport>,
+    unwritten: Option<Unwritten>,
     /// Something that nobody needs could not be removed.
     untidy: bool,
-    /// One of the two will be tried again.
-    again: bool,
+    /// A change whose end is still to be reached; it is before another begins.
+    open: Option<Box<Open>>,
+    /// The last change, where what it was to leave running does not run.
+    left: Option<ChangeReport>,
+    /// Why the set could not be started.
+    unstarted: Option<String>,
+    /// When any of these is tried again.
+    retry: Retry,
     view: watch::Sender<View>,
     /// Changes that have ended, for whoever listens.
     ends: broadcast::Sender<ChangeReport>,
@@ -100,7 +110,7 @@ pub fn start(config: Config) -> Result<(Handle, tokio::task::JoinHandle<()>), Er
         .running()?
         .map_or(Generation(0), |(generation, _)| generation);
     damaged.extend(trees::rebuild(&context, &db, &shelf)?);
-    damaged.extend(recover::left_half(&db)?);
+    let left = recover::left_half(&db)?;
     let active = observe::active(&context, &db, &shelf, running)?;
     let mut engine = Engine {
         sysmgr,
@@ -116,7 +126,10 @@ pub fn start(config: Config) -> Result<(Handle, tokio::task::JoinHandle<()>), Er
         findings: damaged,
         unwritten: None,
         untidy: false,
-        again: false,
+        open: None,
+        left,
+        unstarted: None,
+        retry: Retry::default(),
         view: view_sender,
         ends: ends.clone(),
         context: context.clone(),
@@ -180,9 +193,11 @@ impl Engine {
                     change.phase = phase;
                 }
             }
-            Message::Ended { report, reply } => {
-                let report = self.ended(report).await;
-                if let Ok(report) = &report {
+            Message::Ended { went, reply } => {
+                let report = self.ended(went).await;
+                if let Ok(report) = &report
+                    && !report.unfinished
+                {
                     // Nobody listening is no failure.
                     drop(self.ends.send(report.clone()));
                 }
@@ -219,14 +234,15 @@ impl Engine {
     }
 
     /// Takes the end of a change in.
-    async fn ended(&mut self, report: Result<ChangeReport, Error>) -> Result<ChangeReport, Error> {
+    async fn ended(&mut self, went: Result<Went, Error>) -> Result<ChangeReport, Error> {
         self.change = None;
-        if let Ok(report) = &report {
+        let report = went.map(|Went { report, open }| {
             self.findings.clone_from(&report.discrepancies);
-            let unfinished = self.db.unfinished().unwrap_or_default();
-            let unwritten = unfinished.iter().any(|one| one.id == report.change);
-            self.unwritten = unwritten.then(|| report.clone());
-        }
+            self.open = open;
+            self.take_end(&report);
+            report
+        });
+        self.soon();
         self.reload()?;
         self.nag();
         self.tidy().await;
@@ -260,6 +276,7 @@ impl Engine {
             .iter()
             .chain(&self.findings)
             .cloned()
+            .chain(self.undone())
             .chain(self.trust_notes())
             .chain(self.not_committed())
             .collect();
@@ -270,7 +287,8 @@ impl Engine {
     /// That the next boot would run another set, though what runs is no trial.
     fn not_committed(&self) -> Option<String> {
         let committed = self.db.committed().ok()?;
-        let stays = self.active.row.trial || self.change.is_some() || committed == self.running;
+        let moves = self.change.is_some() || self.open.is_some();
+        let stays = self.active.row.trial || moves || committed == self.running;
         (!stays).then(|| {
             format!(
                 "generation {} runs and the next boot runs {committed}: pkgtool commit keeps what \

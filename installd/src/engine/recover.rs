@@ -6,9 +6,11 @@
 //! | before the switch was intended| undone                        | undone                        |
 //! | in the switch                 | undone, `/etc` included       | undone, `/etc` included       |
 //! | after it, not yet committed   | finished, or else rolled back | undone, `/etc` included       |
+//! | on the way back               | rolled back                   | undone, `/etc` included       |
 //! | after it was committed        | finished                      | kept                          |
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::change::{ChangeReport, Failure, HistoryFilter, Outcome, RunningChange};
 use model::report::Chain;
@@ -16,13 +18,14 @@ use model::transition::{Ended, Transition, Wanted};
 use model::{ChangeId, Generation, PackageId, PackageName, ProcessName};
 
 use super::back::Back;
-use super::change::{self, failures, not_back, shortly};
+use super::change::{self, failures, shortly};
+use super::open::{Aim, NotBack, Open};
 use super::request::{Error, Message};
-use super::{Context, Engine, Start, lists, observe};
+use super::{Context, Engine, Start, answer, lists, observe};
 use crate::sys::clock::Time;
 use crate::sys::db::Db;
 use crate::sys::journal::{Step, Unfinished};
-use crate::sys::sysmgr::{Seen, Sysmgr};
+use crate::sys::sysmgr::{self, Seen, Sysmgr};
 use crate::sys::{self, packages};
 
 /// Whether the processes of the set are as they should be.
@@ -30,6 +33,12 @@ use crate::sys::{self, packages};
 pub(super) struct Booted {
     /// What did not come up.
     findings: Vec<String>,
+    /// What kept it from being looked at.
+    failed: Option<Error>,
+    /// A change whose end is still to be reached.
+    open: Option<Box<Open>>,
+    /// Changes that came to their end.
+    ended: Vec<ChangeReport>,
 }
 
 /// All that needs no process: sweeps, undoes, and sets the pointer. Nothing has been answered yet.
@@ -136,21 +145,14 @@ fn forget_trials(context: &Context, db: &mut Db) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the last change left half done, if it did: a way back that failed.
-pub(super) fn left_half(db: &Db) -> Result<Option<String>, Error> {
+/// The last change, where it left a way back half done.
+pub(super) fn left_half(db: &Db) -> Result<Option<ChangeReport>, Error> {
     let newest = HistoryFilter {
         limit: 1,
         ..HistoryFilter::default()
     };
     let last = db.history(&newest)?.pop().and_then(|entry| entry.report);
-    let last = last.filter(|report| report.failure == Some(Failure::RollbackFailed));
-    Ok(last.map(|report| {
-        let detail = report.detail.unwrap_or_default();
-        format!(
-            "change {} was not taken back wholly: {detail}",
-            report.change
-        )
-    }))
+    Ok(last.filter(|report| super::open::left_half(report).is_some()))
 }
 
 fn report(unfinished: &Unfinished, outcome: Outcome, detail: &str) -> ChangeReport {
@@ -178,27 +180,50 @@ impl Engine {
         }
     }
 
+    /// Whether a request is answered after what goes on: the start of the set, or another try of a
+    /// change that is open, which begins now.
+    pub(super) fn must_wait(&mut self) -> bool {
+        if self.open.is_some() && self.change.is_none() {
+            self.boot();
+        }
+        self.booting && self.change.is_some()
+    }
+
     /// Brings the set up, beside the mailbox.
     pub(super) fn boot(&mut self) {
         self.booting = true;
         self.start = self.start.max(Start::Begun);
         self.publish();
+        let open = self.open.as_ref();
+        let (by, phase) = match open.map(|open| open.aim) {
+            None => ("installd, which starts the committed set", "process"),
+            Some(Aim::Back) => ("installd, which takes it back", "roll-back"),
+            Some(Aim::Commit) => ("installd, which commits it", "persist"),
+        };
         self.change = Some(RunningChange {
-            change: ChangeId(0),
-            by: "installd, which starts the committed set".to_owned(),
+            change: open.map_or(ChangeId(0), |open| open.report.change),
+            by: by.to_owned(),
             since: Time::now().rfc3339(),
-            phase: "process".to_owned(),
+            phase: phase.to_owned(),
         });
+        // What has ended is not to be finished again because its end could not be written.
+        drop(self.write_the_unwritten());
+        let ended = self.unwritten.as_ref().map(|end| end.report.change);
         let (context, shelf) = (self.context.clone(), std::sync::Arc::clone(&self.shelf));
+        let open = self.open.clone();
         tokio::spawn(async move {
             let mailbox = context.mailbox.clone();
-            let findings = match Boot::new(context, shelf) {
-                Ok(mut boot) => boot.run().await,
-                Err(error) => Err(error),
+            let booted = match Boot::new(context, shelf, (open.clone(), ended)) {
+                Ok(boot) => boot.run().await,
+                Err(error) => Booted {
+                    findings: Vec::new(),
+                    failed: Some(error),
+                    open,
+                    ended: Vec::new(),
+                },
             };
-            let findings = findings.unwrap_or_else(|error| vec![Chain(&error).to_string()]);
             if let Some(mailbox) = mailbox.upgrade() {
-                drop(mailbox.send(Message::Booted(Booted { findings })).await);
+                drop(mailbox.send(Message::Booted(booted)).await);
             }
         });
     }
@@ -209,15 +234,34 @@ impl Engine {
         self.start = Start::Settled;
         self.change = None;
         self.findings.extend(booted.findings);
+        self.open = booted.open;
+        for report in booted.ended {
+            self.take_end(&report);
+            drop(self.ends.send(report));
+        }
+        self.unstarted = None;
+        match booted.failed {
+            None => {}
+            // It is waited for anyway.
+            Some(error @ Error::Sysmgrd(sysmgr::Error::Away { .. })) => {
+                let why = Chain(&error).to_string();
+                if !self.findings.contains(&why) {
+                    self.findings.push(why);
+                }
+            }
+            Some(error) => self.not_started(&error),
+        }
         if let Err(error) = self.reload() {
             self.findings.push(Chain(&error).to_string());
         }
         self.tidy().await;
         self.publish();
         while let Some((request, by, reply)) = self.waiting.pop_front() {
-            match request {
-                Some(request) => self.apply(request, by, reply).await,
-                None => self.commit(by, reply),
+            match (&self.open, request) {
+                // It was tried just now.
+                (Some(open), _) => answer(reply, Err(open.refusal())),
+                (None, Some(request)) => self.apply(request, by, reply).await,
+                (None, None) => self.commit(by, reply),
             }
         }
     }
@@ -229,24 +273,60 @@ struct Boot {
     shelf: std::sync::Arc<resolve::deps::Shelf>,
     db: Db,
     sysmgr: Sysmgr,
+    /// A change whose end is still to be reached.
+    open: Option<Box<Open>>,
+    /// One that has ended, which the journal does not know yet.
+    over: Option<ChangeId>,
+    ended: Vec<ChangeReport>,
 }
 
+/// How long another try of an open change waits for sysmgrd, whose coming brings the next one.
+const SHORT: Duration = Duration::from_secs(1);
+
 impl Boot {
-    fn new(context: Context, shelf: std::sync::Arc<resolve::deps::Shelf>) -> Result<Self, Error> {
+    fn new(
+        context: Context,
+        shelf: std::sync::Arc<resolve::deps::Shelf>,
+        (open, over): (Option<Box<Open>>, Option<ChangeId>),
+    ) -> Result<Self, Error> {
         let db = Db::open(&context.database())?;
-        let sysmgr = context.sysmgr();
+        let sysmgr = match open {
+            Some(_) => context.sysmgr().again(SHORT),
+            None => context.sysmgr(),
+        };
         Ok(Self {
             context,
             shelf,
             db,
             sysmgr,
+            open,
+            over,
+            ended: Vec::new(),
         })
     }
 
-    async fn run(&mut self) -> Result<Vec<String>, Error> {
+    async fn run(mut self) -> Booted {
+        let (findings, failed) = match self.bring_up().await {
+            Ok(findings) => (findings, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        Booted {
+            findings,
+            failed,
+            open: self.open,
+            ended: self.ended,
+        }
+    }
+
+    async fn bring_up(&mut self) -> Result<Vec<String>, Error> {
         let mut findings = Vec::new();
         for unfinished in self.db.unfinished()? {
-            findings.extend(self.finish(&unfinished).await?);
+            if Some(unfinished.id) != self.over {
+                findings.extend(self.finish(&unfinished).await?);
+            }
+        }
+        if self.open.is_some() {
+            return Ok(findings);
         }
         self.end_last().await;
         let running = self
@@ -301,26 +381,19 @@ impl Boot {
         Ok(lists::exported(&self.order(generation)?))
     }
 
-    /// Finishes a change whose switch was taken, in the same boot, or takes it back.
+    /// Brings a change whose switch was taken to its end, in the same boot; what is worth telling.
     async fn finish(&mut self, unfinished: &Unfinished) -> Result<Vec<String>, Error> {
         tracing::info!(
             change = unfinished.id.0,
             "finishing a change that was interrupted"
         );
-        let committed = self.db.committed()? == unfinished.target;
-        let (mut report, why) = self.finish_processes(unfinished, committed).await?;
-        match why {
-            None => self.commit(unfinished)?,
-            Some(why) if committed || unfinished.stays() => {
-                self.commit(unfinished)?;
-                report.outcome = Outcome::Failed;
-                report.failure = Some(Failure::Kept);
-                report.detail = Some(why);
-            }
-            Some(why) => self.take_back(unfinished, &mut report, why).await?,
-        }
+        let was_open = self.open.is_some();
+        let Some(mut report) = self.bring_to_end(unfinished).await? else {
+            return Ok(Vec::new());
+        };
         report.trial = unfinished.request.trial && report.generation == unfinished.target;
         self.db.end_change(&report)?;
+        self.open = None;
         let completed = report.generation == unfinished.target;
         let detail = report.detail.clone().unwrap_or_default();
         let ended = Ended {
@@ -328,36 +401,90 @@ impl Boot {
             completed,
             detail: detail.clone(),
         };
+        let outcome = report.outcome;
+        self.ended.push(report);
         self.sysmgr.end(&ended).await?;
-        Ok(if report.outcome == Outcome::Done {
-            Vec::new()
-        } else {
-            vec![detail]
-        })
+        // Of one that was open nothing is left to be said.
+        let silent = was_open || outcome == Outcome::Done;
+        Ok(if silent { Vec::new() } else { vec![detail] })
+    }
+
+    /// Its end, or nothing where it stays open.
+    async fn bring_to_end(
+        &mut self,
+        unfinished: &Unfinished,
+    ) -> Result<Option<ChangeReport>, Error> {
+        let open = self
+            .open
+            .take_if(|open| open.report.change == unfinished.id);
+        if let Some(open) = open {
+            // Should it not even be begun, it is as it was.
+            self.open = Some(open.clone());
+            return match open.aim {
+                Aim::Back => self.take_back(unfinished, *open).await,
+                Aim::Commit => Ok(self.commit_open(unfinished, *open)),
+            };
+        }
+        if let Some(why) = self.goes_back(unfinished)? {
+            let report = report(unfinished, Outcome::Failed, &why);
+            let open = Open::new(report, Aim::Back);
+            return self.take_back(unfinished, open).await;
+        }
+        self.go_on(unfinished).await
+    }
+
+    /// Why the way of a change goes back, where it does.
+    fn goes_back(&self, unfinished: &Unfinished) -> Result<Option<String>, Error> {
+        if let Some((_, why)) = unfinished.way_back() {
+            let stopped = "installd was stopped while it was taken back";
+            let all = [why, stopped].into_iter().filter(|one| !one.is_empty());
+            return Ok(Some(all.collect::<Vec<_>>().join("\n")));
+        }
+        // Its journal could not be written then.
+        let origin = (unfinished.origin, self.context.boot.clone());
+        let is_back = self.db.running()? == Some(origin);
+        Ok(is_back.then(|| "installd was stopped while it was taken back".to_owned()))
+    }
+
+    /// The way forward, from wherever it was left.
+    async fn go_on(&mut self, unfinished: &Unfinished) -> Result<Option<ChangeReport>, Error> {
+        // A way back that the journal does not know may have come as far as to some files.
+        let changes = unfinished.config_changes();
+        let context = self.context.clone();
+        let redone = move || context.with_config(|config| config.redo(&changes));
+        change::blocking(redone).await?;
+        let committed = self.db.committed()? == unfinished.target;
+        let (mut report, why) = self.finish_processes(unfinished).await?;
+        match why {
+            Some(why) if !committed && !unfinished.stays() => {
+                report.generation = unfinished.origin;
+                report.detail = Some(why);
+                let open = Open::new(report, Aim::Back);
+                self.take_back(unfinished, open).await
+            }
+            why => {
+                report.detail = why;
+                let open = Open::new(report, Aim::Commit);
+                let mut end = self.commit_open(unfinished, open);
+                if let Some(end) = &mut end {
+                    let late = "finished after a restart of installd";
+                    end.detail.get_or_insert_with(|| late.to_owned());
+                }
+                Ok(end)
+            }
+        }
     }
 
     /// Sends what is still to be done of the transition; why it did not come about.
     async fn finish_processes(
         &mut self,
         unfinished: &Unfinished,
-        committed: bool,
     ) -> Result<(ChangeReport, Option<String>), Error> {
-        let back = unfinished
-            .steps
-            .iter()
-            .any(|(step, _)| *step == Step::RollBack);
-        let transition = match &unfinished.transition {
-            Some(transition) if committed || !back => transition,
-            Some(_) | None => {
-                let why = "installd was stopped while it was taken back".to_owned();
-                return Ok((report(unfinished, Outcome::RolledBack, &why), Some(why)));
-            }
+        let mut report = report(unfinished, Outcome::Done, "");
+        let Some(transition) = &unfinished.transition else {
+            let why = "it is not known what was to be done".to_owned();
+            return Ok((report, Some(why)));
         };
-        let mut report = report(
-            unfinished,
-            Outcome::Done,
-            "finished after a restart of installd",
-        );
         let next = lists::remaining(transition, &self.sysmgr.processes().await?);
         if lists::is_empty(&next) {
             return Ok((report, None));
@@ -372,6 +499,18 @@ impl Boot {
         }
     }
 
+    /// Makes what runs what the next boot runs, or notes why that is still to be done.
+    fn commit_open(&mut self, unfinished: &Unfinished, mut open: Open) -> Option<ChangeReport> {
+        match self.commit(unfinished) {
+            Ok(()) => Some(open.committed(Time::now())),
+            Err(error) => {
+                open.not_yet(Chain(&error).to_string());
+                self.open = Some(Box::new(open));
+                None
+            }
+        }
+    }
+
     fn commit(&mut self, unfinished: &Unfinished) -> Result<(), Error> {
         let committed = self.db.committed()?;
         if !unfinished.request.trial {
@@ -383,25 +522,16 @@ impl Boot {
         Ok(())
     }
 
+    /// Its end, or nothing where it stays open.
     async fn take_back(
         &mut self,
         unfinished: &Unfinished,
-        report: &mut ChangeReport,
-        why: String,
-    ) -> Result<(), Error> {
+        mut open: Open,
+    ) -> Result<Option<ChangeReport>, Error> {
         let old = self.processes_of(unfinished.origin)?;
         let tree = self.context.tree(unfinished.target);
-        let none = Transition {
-            change: unfinished.id,
-            tree,
-            new: Vec::new(),
-            obsolete: Vec::new(),
-            changed: Vec::new(),
-            dependent: Vec::new(),
-            told: Vec::new(),
-            state: BTreeMap::new(),
-            settling_ms: 0,
-        };
+        let none = lists::empty(unfinished.id, tree);
+        let why = open.report.detail.clone().unwrap_or_default();
         let back = Back {
             id: unfinished.id,
             origin: unfinished.origin,
@@ -409,28 +539,29 @@ impl Boot {
             made: unfinished.request.to.is_none(),
             old: &old,
             forward: unfinished.transition.as_ref().unwrap_or(&none),
+            why: &why,
         };
-        report.generation = unfinished.origin;
-        report.detail = Some(why.clone());
-        report.outcome = Outcome::RolledBack;
-        report.failure = None;
-        match back
-            .run(
-                &self.context,
-                &mut self.db,
-                &mut self.sysmgr,
-                &mut report.processes,
-            )
-            .await
-        {
-            Ok(notes) => report.discrepancies = notes,
-            Err(error) => {
-                report.outcome = Outcome::Failed;
-                report.failure = Some(Failure::RollbackFailed);
-                report.detail = Some(not_back(&why, &error));
+        let processes = &mut open.report.processes;
+        let went = back
+            .run(&self.context, &mut self.db, &mut self.sysmgr, processes)
+            .await;
+        let last_word = match &went {
+            Ok(_) | Err(NotBack::Down(_)) => true,
+            Err(NotBack::Yet(reason)) => {
+                open.not_yet(reason.clone());
+                false
             }
+            Err(NotBack::Refused(reason)) => open.refused(reason.clone()),
+        };
+        if !last_word {
+            tracing::warn!("{}", open.discrepancy());
+            self.open = Some(Box::new(open));
+            return Ok(None);
         }
-        Ok(())
+        Ok(Some(match went {
+            Ok(notes) => open.taken_back(notes, Time::now()),
+            Err(NotBack::Down(why) | NotBack::Yet(why) | NotBack::Refused(why)) => open.down(&why),
+        }))
     }
 
     /// Whoever was told of a change that ended without its daemon hears how.

@@ -9,6 +9,7 @@ use model::change::{
 use model::{ChangeId, Generation, PackageId};
 use tokio::sync::oneshot;
 
+use super::change::Went;
 use super::recover::Booted;
 use crate::sys::{self, sysmgr};
 
@@ -110,13 +111,13 @@ pub(super) enum Message {
     Phase(String),
     /// A change has ended.
     Ended {
-        report: Result<ChangeReport, Error>,
+        went: Result<Went, Error>,
         reply: Reply<ChangeReport>,
     },
     /// What the watch on sysmgrd saw.
     Sysmgrd(sysmgr::Seen),
     /// The processes of the committed set are as they should be, or not.
     Booted(Booted),
-    /// What a full disk kept from being done may be possible now.
+    /// What could not be done may be possible now.
     Again,
 }

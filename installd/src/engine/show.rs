@@ -44,6 +44,9 @@ impl Engine {
         let processes = self.sysmgr.processes().await;
         let sysmgrd = processes.is_ok();
         let processes = processes.unwrap_or_default();
+        if sysmgrd {
+            self.look_at_left(&processes);
+        }
         let mut generations = Vec::new();
         let pinned = self.db.pinned()?;
         for (generation, created) in self.db.generations()?.into_iter().rev() {

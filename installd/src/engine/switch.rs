@@ -9,8 +9,9 @@ use model::report::Chain;
 use model::transition::{Announcement, Transition, TransitionReport, Wanted};
 
 use super::back::Back;
-use super::change::{Becomes, Changeover, Stop, blocking, failures, not_back, send, shortly};
+use super::change::{Becomes, Changeover, Stop, blocking, failures, not_back, send};
 use super::lists::{self, Standing};
+use super::open::{Aim, NotBack, Pending};
 use super::request::Error;
 use crate::config::Config;
 use crate::sys::config_files::Differs;
@@ -18,13 +19,13 @@ use crate::sys::journal::Step;
 use crate::sys::setup;
 
 impl Changeover {
-    /// From the switch on: to the end, or back.
+    /// From the switch on: to the end, or back; what of it is still to be done.
     pub(super) async fn after_switch(
         &mut self,
         report: &mut ChangeReport,
         standing: &Standing,
         announcement: &Announcement,
-    ) {
+    ) -> Option<Pending> {
         let tree = self.context.tree(self.target);
         let mut next = lists::forward(self.id, tree, &self.plan, standing);
         next.settling_ms = self.settling();
@@ -34,7 +35,8 @@ impl Changeover {
             }),
             Err(error) => {
                 let why = Chain(&error).to_string();
-                return self.abort(report, Stop::Failed(why));
+                self.abort(report, Stop::Failed(why));
+                return None;
             }
         };
         self.phases.begin("switch");
@@ -54,27 +56,28 @@ impl Changeover {
             Err(why) => Some(why),
         };
         let why = match why {
-            Some(why) if !self.stays() => Some(why),
+            Some(why) if !self.stays() => why,
             came_up => {
-                let persisted = self.complete(report, announcement).await;
-                let why = [came_up, persisted.err()].into_iter().flatten();
-                let why: Vec<String> = why.collect();
-                (!why.is_empty()).then(|| why.join("\n"))
+                if came_up.is_some() {
+                    report.outcome = Outcome::Failed;
+                    report.failure = Some(Failure::Kept);
+                    report.detail = came_up;
+                }
+                match self.complete(report, announcement).await {
+                    Ok(()) => return None,
+                    Err(reason) if self.stays() => {
+                        let aim = Aim::Commit;
+                        return Some(Pending { aim, reason });
+                    }
+                    Err(error) => {
+                        format!("it could not be made what the next boot runs: {error}")
+                    }
+                }
             }
         };
-        match why {
-            None => {}
-            Some(why) if self.stays() => {
-                report.outcome = Outcome::Failed;
-                report.failure = Some(Failure::Kept);
-                report.detail = Some(why);
-            }
-            Some(why) => {
-                report.generation = self.origin;
-                self.phases.begin("roll-back");
-                self.roll_back(report, &next, why).await;
-            }
-        }
+        report.generation = self.origin;
+        self.phases.begin("roll-back");
+        self.roll_back(report, &next, why).await
     }
 
     /// Milliseconds for which what was started must stay up.
@@ -179,10 +182,15 @@ impl Changeover {
             drop(self.db.step_done(self.id, step));
             Ok(())
         });
-        persisted.map_err(|error| {
-            let error = Chain(&error);
-            format!("it could not be made what the next boot runs: {error}")
-        })
+        match persisted {
+            // What could not be said is whether it was done.
+            Err(_) if self.world.committed != self.target && self.is_committed() => Ok(()),
+            other => other.map_err(|error| Chain(&error).to_string()),
+        }
+    }
+
+    fn is_committed(&self) -> bool {
+        self.db.committed().is_ok_and(|now| now == self.target)
     }
 
     /// Processes that still map what was replaced, though they were to let go of it.
@@ -216,8 +224,13 @@ impl Changeover {
         found.into_iter().collect()
     }
 
-    /// Takes everything back by itself, and says why.
-    async fn roll_back(&mut self, report: &mut ChangeReport, forward: &Transition, why: String) {
+    /// Takes everything back by itself, and says why; what of it is still to be done.
+    async fn roll_back(
+        &mut self,
+        report: &mut ChangeReport,
+        forward: &Transition,
+        why: String,
+    ) -> Option<Pending> {
         tracing::warn!(change = self.id.0, "rolling back: {why}");
         self.context
             .progress("process", format!("rolling back: {why}"), None);
@@ -238,32 +251,38 @@ impl Changeover {
             made: !matches!(self.becomes, Becomes::Kept),
             old: &old,
             forward,
+            why: &why,
         };
-        match back
+        let went = back
             .run(
                 &self.context,
                 &mut self.db,
                 &mut self.sysmgr,
                 &mut report.processes,
             )
-            .await
-        {
+            .await;
+        match went {
             Ok(notes) => {
                 report.outcome = Outcome::RolledBack;
                 report.detail = Some(why);
                 report.discrepancies.extend(notes);
+                None
             }
-            Err(error) => {
+            Err(NotBack::Down(error)) => {
                 report.outcome = Outcome::Failed;
                 report.failure = Some(Failure::RollbackFailed);
                 let detail = not_back(&why, &error);
                 tracing::error!(change = self.id.0, "{detail}");
-                report.discrepancies.push(format!(
-                    "change {} was not taken back wholly: {}",
-                    self.id,
-                    shortly(&error)
-                ));
                 report.detail = Some(detail);
+                None
+            }
+            Err(NotBack::Yet(reason) | NotBack::Refused(reason)) => {
+                report.outcome = Outcome::Failed;
+                let detail = not_back(&why, &reason);
+                tracing::error!(change = self.id.0, "{detail}");
+                report.detail = Some(why);
+                let aim = Aim::Back;
+                Some(Pending { aim, reason })
             }
         }
     }

@@ -243,6 +243,18 @@ impl ConfigFiles<'_> {
         Ok(left)
     }
 
+    /// Makes changes again of which some were taken back, where nobody has changed the file since.
+    pub fn redo(&self, changes: &[Change]) -> Result<(), Error> {
+        for change in changes {
+            let now = self.now(&change.path)?;
+            if now.same(&change.before) && !now.same(&change.after) {
+                let object = change.object.as_deref().and_then(Key::parse);
+                self.set(&change.path, &change.after, object)?;
+            }
+        }
+        Ok(())
+    }
+
     fn set(&self, path: &str, state: &State, object: Option<Key>) -> Result<(), Error> {
         let what = || format!("write /etc/{path}");
         fault::before("write a configuration file").doing(what)?;

@@ -31,8 +31,12 @@ pub enum Step {
     },
     /// sysmgrd moves the processes.
     Transition,
-    /// sysmgrd moves the processes back.
-    RollBack,
+    /// The files, the pointer and then the processes go back.
+    RollBack {
+        /// Why.
+        #[serde(default)]
+        why: String,
+    },
     /// The target becomes what the next boot runs.
     Persist,
 }
@@ -85,6 +89,17 @@ impl Unfinished {
         self.request.keep_on_failure || self.request.one_way
     }
 
+    /// The number of the step that is its way back, and why it was begun.
+    pub fn way_back(&self) -> Option<(i64, &str)> {
+        // Steps are numbered from 1 without a gap.
+        for (number, (step, _)) in (1_i64..).zip(&self.steps) {
+            if let Step::RollBack { why } = step {
+                return Some((number, why));
+            }
+        }
+        None
+    }
+
     /// Whether it keeps the trial that runs, and moves nothing.
     pub fn is_commit(&self) -> bool {
         self.origin == self.target
@@ -98,7 +113,7 @@ impl Unfinished {
             | Step::Prepare
             | Step::Switch
             | Step::Transition
-            | Step::RollBack
+            | Step::RollBack { .. }
             | Step::Persist => None,
         });
         changes.flatten().collect()
@@ -162,7 +177,7 @@ impl Db {
             | Step::Prepare
             | Step::Switch
             | Step::Transition
-            | Step::RollBack
+            | Step::RollBack { .. }
             | Step::Persist => self.together("write the journal", record),
         }
     }

@@ -77,6 +77,10 @@ pub struct ChangeReport {
     /// What is true now and should not be: dependencies, left-over mappings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub discrepancies: Vec<String>,
+    /// The daemon goes on by itself, because what kept it from the end may pass: the end is in the
+    /// history when it is reached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
 }
 
 impl ChangeReport {
@@ -94,6 +98,7 @@ impl ChangeReport {
             trial: false,
             phases: Vec::new(),
             discrepancies: Vec::new(),
+            unfinished: false,
         }
     }
 }

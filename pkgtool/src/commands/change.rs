@@ -200,6 +200,10 @@ fn next_step(report: &ChangeReport) -> Option<String> {
                 "{each} goes on all the same, --force whoever objects; it is recorded"
             ))
         }
+        (End::Failed, _) if report.unfinished => Some(format!(
+            "installd tries again by itself until it is done: pkgtool status says when. All of it: \
+             pkgtool history show {number}"
+        )),
         (End::Failed, Some(Failure::Kept)) => {
             Some("pkgtool rollback goes back to what ran before".to_owned())
         }

@@ -108,7 +108,11 @@ impl House {
             root.as_os_str(),
             self.library.as_ref(),
         ])?;
-        let seen = Seen::parse(&look)?;
+        // A process that ends meanwhile leaves half a line.
+        let seen = match Seen::parse(&look) {
+            Ok(seen) => seen,
+            Err(error) => return Ok(Err(format!("{error:#}: {look}"))),
+        };
         let state = root.join("var/lib/changeover");
         let wrong = [
             history_differs(&history[0], before, happened),
