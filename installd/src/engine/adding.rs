@@ -9,11 +9,21 @@ use model::change::{AddedPackage, Progress};
 use super::request::{Error, Message, Reply};
 use super::{Context, Engine, Handle, answer};
 use crate::sys::db::Db;
+use crate::sys::packages::parts::Parts;
 use crate::sys::trust::{self, Gate};
 use crate::sys::{self, packages};
 
-/// An envelope, who gave their word for it where no key does, and where the answer goes.
-pub(super) type Add = (File, Option<String>, Reply<Vec<AddedPackage>>);
+/// Where packages come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// An envelope.
+    Envelope(File),
+    /// Manifests and objects.
+    Parts(Parts),
+}
+
+/// A source, who gave their word for it where no key does, and where the answer goes.
+pub(super) type Add = (Source, Option<String>, Reply<Vec<AddedPackage>>);
 
 impl Engine {
     /// Starts the next `add`, where none is going on.
@@ -21,13 +31,13 @@ impl Engine {
         if self.adding {
             return;
         }
-        let Some((envelope, allowed_by, reply)) = self.adds.pop_front() else {
+        let Some((source, allowed_by, reply)) = self.adds.pop_front() else {
             return;
         };
         self.adding = true;
         let context = self.context.clone();
         tokio::task::spawn_blocking(move || {
-            let added = add(&context, envelope, allowed_by).map_err(Error::from);
+            let added = add(&context, source, allowed_by).map_err(Error::from);
             if let Some(mailbox) = context.mailbox.upgrade() {
                 drop(mailbox.blocking_send(Message::Added { added, reply }));
             }
@@ -55,7 +65,7 @@ impl Engine {
 
 fn add(
     context: &Context,
-    envelope: File,
+    source: Source,
     allowed_by: Option<String>,
 ) -> Result<Vec<AddedPackage>, sys::Error> {
     let gate = Gate::open(&context.config.trust, allowed_by);
@@ -75,8 +85,15 @@ fn add(
             drop(context.told.send(progress));
         }
     };
-    let envelope = (&gate, envelope);
-    let added = packages::add(&context.objects, &mut db, accounts, envelope, &mut told)?;
+    let objects = &context.objects;
+    let added = match source {
+        Source::Envelope(envelope) => {
+            packages::add(objects, &mut db, accounts, (&gate, envelope), &mut told)?
+        }
+        Source::Parts(parts) => {
+            packages::parts::add(objects, &mut db, accounts, (&gate, &parts), &mut told)?
+        }
+    };
     trust::tell(&added);
     Ok(added)
 }

@@ -31,7 +31,8 @@ impl Engine {
 
     /// A request names something, and what it names is there.
     fn check(&self, request: &Request) -> Result<(), Error> {
-        if request.actions.is_empty() && request.to.is_none() {
+        let names = request.to.is_some() || request.exactly.is_some();
+        if request.actions.is_empty() && !names {
             return Err(Error::Invalid("the request names no package".to_owned()));
         }
         self.check_trial(request)?;
@@ -60,7 +61,7 @@ impl Engine {
 
     /// What may be done while a trial runs, and what may be tried.
     fn check_trial(&self, request: &Request) -> Result<(), Error> {
-        if request.trial && request.to.is_some() {
+        if (request.trial || request.uncommitted) && request.to.is_some() {
             let why = "a kept generation cannot be tried: go back to it without --trial";
             return Err(Error::Invalid(why.to_owned()));
         }
@@ -95,7 +96,7 @@ impl Engine {
         }
     }
 
-    async fn begin(&mut self, request: Request, by: String) -> Result<Begun, Error> {
+    pub(super) async fn begin(&mut self, request: Request, by: String) -> Result<Begun, Error> {
         if let Some(change) = &self.change {
             let RunningChange {
                 change,
@@ -154,7 +155,7 @@ impl Engine {
         Ok(Begun::Change(Box::new(changeover?)))
     }
 
-    fn changeover(
+    pub(super) fn changeover(
         &self,
         (id, target): (ChangeId, Generation),
         request: Request,
@@ -168,6 +169,7 @@ impl Engine {
                 Becomes::Trial(base, beneath)
             }
             (false, Some(_)) => Becomes::Kept,
+            (false, None) if request.uncommitted => Becomes::Uncommitted,
             (false, None) => Becomes::Built,
         };
         Ok(Changeover {
@@ -185,12 +187,13 @@ impl Engine {
             plan,
             phases: Phases::default(),
             moments: Vec::new(),
+            gate: None,
         })
     }
 }
 
 /// What a request leads to.
-enum Begun {
+pub(super) enum Begun {
     /// The set is as it was asked for already.
     Nothing(ChangeReport),
     /// A change.

@@ -16,6 +16,7 @@ use model::report::Chain;
 use model::transition::{Announcement, Ended, Transition, TransitionReport, Tree};
 use model::{ChangeId, Generation, ProcessName};
 
+use super::gate::Gate;
 use super::lists::{self, Standing};
 use super::open::{Open, Pending};
 use super::phases::Phases;
@@ -53,6 +54,8 @@ pub(super) struct Changeover {
     pub(super) phases: Phases,
     /// When each process was asked, told to get ready, and answered.
     pub(super) moments: Vec<(ProcessName, Moment)>,
+    /// Where it waits before it switches.
+    pub(super) gate: Option<Gate>,
 }
 
 /// How a change went.
@@ -74,6 +77,8 @@ impl From<ChangeReport> for Went {
 pub(super) enum Becomes {
     /// It is built and committed.
     Built,
+    /// It is built, and committed when somebody says so; the next boot forgets it otherwise.
+    Uncommitted,
     /// It is built in memory, over the committed one with these files.
     Trial(Generation, Vec<Entry>),
     /// It is one that is kept; nothing is built.
@@ -188,7 +193,7 @@ impl Changeover {
     }
 
     pub(super) fn is_trial(&self) -> bool {
-        matches!(self.becomes, Becomes::Trial(..))
+        matches!(self.becomes, Becomes::Trial(..) | Becomes::Uncommitted)
     }
 
     /// Everything that touches nothing that runs.
@@ -218,6 +223,7 @@ impl Changeover {
         let step = self.db.intend(self.id, &Step::Prepare)?;
         votes::prepare(self, report, standing, staged.clone()).await?;
         self.db.step_done(self.id, step)?;
+        self.wait_at_gate().await?;
         Ok(staged)
     }
 
@@ -242,7 +248,7 @@ impl Changeover {
 
     fn drop_target(&mut self) -> Result<(), sys::Error> {
         match self.becomes {
-            Becomes::Built => {
+            Becomes::Built | Becomes::Uncommitted => {
                 self.db.delete_generation(self.target)?;
                 self.context.generations.remove(self.target)
             }

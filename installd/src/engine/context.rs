@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::change::Progress;
+use resolve::Characteristics;
 use tokio::sync::{broadcast, mpsc};
 
 use super::request::{Error, Message};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::sys::Doing;
 use crate::sys::clock;
 use crate::sys::generation::Generations;
@@ -24,6 +25,8 @@ pub(super) struct Context {
     pub(super) generations: Generations,
     /// Where `etc`, `var`, `run` and `srv` are.
     pub(super) machine: Arc<Root>,
+    /// What the node is, and what its fleet adds to it.
+    pub(super) node: Arc<Characteristics>,
     /// This boot.
     pub(super) boot: String,
     pub(super) told: broadcast::Sender<Progress>,
@@ -75,8 +78,20 @@ pub(super) fn open(
         generations: Generations::open(&config.state_dir.join("generations"))?,
         machine: Arc::new(machine),
         boot: clock::boot_id(&config.boot_id_file)?,
+        node: Arc::new(characteristics(&config.node)),
         config: Arc::new(config),
         told,
         mailbox,
     })
+}
+
+fn characteristics(node: &config::Node) -> Characteristics {
+    let node = node.clone();
+    Characteristics {
+        arch: node.arch,
+        node_type: node.node_type,
+        classes: node.class,
+        features: node.features,
+        location: node.location,
+    }
 }

@@ -167,13 +167,14 @@ impl Engine {
         let committed = self.db.generation(committed)?;
         let row = &self.active.row;
         // One that is no trial stands on the disk: only its commit had failed.
-        let in_memory = row
-            .trial
+        let is_in_memory = self.context.trials().tree(number).is_some();
+        let in_memory = (row.trial && is_in_memory)
             .then(|| self.context.entries(row, &self.shelf))
             .transpose()?;
         let commit = Commit {
             previous: recover::replaced(&self.db.previous()?, &committed.list, &row.list),
-            trial: in_memory.is_some(),
+            trial: row.trial,
+            built: is_in_memory,
             in_memory,
             db: Db::open(&self.context.database())?,
             context: self.context.clone(),
@@ -213,6 +214,8 @@ struct Commit {
     context: Context,
     db: Db,
     trial: bool,
+    /// Its tree on the disk is made by this.
+    built: bool,
     /// What is to be built on the disk, for a trial.
     in_memory: Option<Vec<Entry>>,
     previous: Previous,
@@ -229,7 +232,7 @@ impl Commit {
             self.report.failure = Some(Failure::Unchanged);
             self.report.detail = Some(format!("it runs until the next boot still: {why}"));
             self.report.trial = self.trial;
-            if self.trial {
+            if self.trial && self.built {
                 drop(self.context.generations.remove(self.report.generation));
             }
         }

@@ -14,6 +14,8 @@ mod begin;
 mod change;
 mod collect;
 mod context;
+mod fleet;
+mod gate;
 mod handle;
 mod kept;
 mod lists;
@@ -42,6 +44,8 @@ use resolve::deps::Shelf;
 use tokio::sync::{broadcast, mpsc, watch};
 
 pub use adding::incoming;
+pub use fleet::{Evaluation, Question, Software};
+pub use gate::Gate;
 pub use handle::{Handle, Start, View};
 pub use request::Error;
 
@@ -180,7 +184,8 @@ impl Engine {
                 allowed_by,
                 reply,
             } => {
-                self.adds.push_back((envelope, allowed_by, reply));
+                let source = adding::Source::Envelope(envelope);
+                self.adds.push_back((source, allowed_by, reply));
                 self.next_add();
             }
             Message::Added { added, reply } => self.added(added, reply),
@@ -230,6 +235,7 @@ impl Engine {
             Message::Sysmgrd(seen) => self.sysmgrd(seen),
             Message::Booted(booted) => self.booted(booted).await,
             Message::Again => self.again().await,
+            Message::Fleet(message) => self.fleet(message).await,
         }
     }
 

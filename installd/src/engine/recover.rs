@@ -99,7 +99,9 @@ fn undo(context: &Context, db: &mut Db, unfinished: &Unfinished) -> Result<(), E
         db.note_undone(rewrote)?;
     }
     if unfinished.is_commit() {
-        if db.trials()?.contains(&unfinished.target) {
+        // One that was built on the disk at once stays; what is built for a commit goes.
+        let in_memory = context.trials().tree(unfinished.target).is_some();
+        if in_memory && db.trials()?.contains(&unfinished.target) {
             context.generations.remove(unfinished.target)?;
         }
     } else if unfinished.request.to.is_none() {
@@ -135,8 +137,15 @@ fn forget_trials(context: &Context, db: &mut Db) -> Result<(), Error> {
             for note in context.with_config(|config| config.undo(&changes))? {
                 tracing::warn!("{note}");
             }
+            // Programs that undo what was done to state run in its tree, which goes with a sweep.
+            if let Some(told) = db.kept_transition(change)? {
+                db.note_undone(Some(&told))?;
+            }
         }
         db.delete_generation(number)?;
+        if db.undone()?.is_none() {
+            context.generations.remove(number)?;
+        }
         tracing::warn!("the trial {number} ended with the boot that it ran in");
     }
     for number in context.trials().all() {
@@ -391,7 +400,7 @@ impl Boot {
         let Some(mut report) = self.bring_to_end(unfinished).await? else {
             return Ok(Vec::new());
         };
-        report.trial = unfinished.request.trial && report.generation == unfinished.target;
+        report.trial = unfinished.request.is_trial() && report.generation == unfinished.target;
         self.db.end_change(&report)?;
         self.open = None;
         let completed = report.generation == unfinished.target;
@@ -513,7 +522,7 @@ impl Boot {
 
     fn commit(&mut self, unfinished: &Unfinished) -> Result<(), Error> {
         let committed = self.db.committed()?;
-        if !unfinished.request.trial {
+        if !unfinished.request.is_trial() {
             let old = self.db.generation(committed)?.list;
             let new = self.db.generation(unfinished.target)?.list;
             let previous = replaced(&self.db.previous()?, &old, &new);

@@ -10,6 +10,7 @@ use model::{ChangeId, Generation, PackageId};
 use tokio::sync::oneshot;
 
 use super::change::Went;
+use super::fleet::FleetMessage;
 use super::recover::Booted;
 use crate::sys::{self, sysmgr};
 
@@ -120,4 +121,6 @@ pub(super) enum Message {
     Booted(Booted),
     /// What could not be done may be possible now.
     Again,
+    /// What a fleet's master wants of the node.
+    Fleet(FleetMessage),
 }

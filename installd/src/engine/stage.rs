@@ -24,7 +24,7 @@ impl Changeover {
         let setups = self.setups();
         let base = match &mut self.becomes {
             Becomes::Kept if context.tree(target).root.join("usr").is_dir() => return Ok(()),
-            Becomes::Kept | Becomes::Built => None,
+            Becomes::Kept | Becomes::Built | Becomes::Uncommitted => None,
             Becomes::Trial(base, beneath) => Some((*base, std::mem::take(beneath))),
         };
         let row = GenerationRow {
@@ -32,7 +32,7 @@ impl Changeover {
             list: self.plan.list.iter().map(|one| one.id.clone()).collect(),
             kept: self.kept(&entries),
             automatic: (*self.plan.automatic).clone(),
-            trial: base.is_some(),
+            trial: base.is_some() || matches!(self.becomes, Becomes::Uncommitted),
         };
         blocking(move || {
             let setups: Vec<_> = setups.iter().collect();

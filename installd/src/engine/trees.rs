@@ -61,14 +61,7 @@ impl Context {
     }
 
     pub(super) fn characteristics(&self) -> Characteristics {
-        let node = self.config.node.clone();
-        Characteristics {
-            arch: node.arch,
-            node_type: node.node_type,
-            classes: node.class,
-            features: node.features,
-            location: node.location,
-        }
+        (*self.node).clone()
     }
 
     /// Everything that a generation shows, by its row; sorted by path.

@@ -2,6 +2,7 @@
 
 mod back;
 mod edit;
+mod exactly;
 mod nearest;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +50,9 @@ impl NewSet {
 pub(super) fn new_set(world: &World, request: &Request) -> NewSet {
     if let Some(generation) = request.to {
         return back::gone_back(world, request, generation);
+    }
+    if let Some(wanted) = &request.exactly {
+        return exactly::exactly(world, request, wanted);
     }
     let Some(set) = swap::swapped(world, request) else {
         return edit::edited(world, request);

@@ -234,13 +234,38 @@ impl Db {
     /// Records how a change ended.
     pub fn end_change(&mut self, report: &ChangeReport) -> Result<(), Error> {
         self.durably("end a change", |tx| {
-            // The transition is as large as the set's processes and of no use any more.
-            let sql = "UPDATE changes SET ended = ?2, report = ?3, transition = NULL WHERE id = ?1";
+            // The transition is as large as the set's processes and of no use any more, but where
+            // a reboot may yet undo the change.
+            let sql = "UPDATE changes SET ended = ?2, report = ?3, transition = CASE WHEN \
+                       json_extract(request, '$.uncommitted') AND ?4 THEN transition END \
+                       WHERE id = ?1";
             tx.execute(
                 sql,
-                params![int(report.change.0), Time::now().0, json(report)?],
+                params![
+                    int(report.change.0),
+                    Time::now().0,
+                    json(report)?,
+                    report.trial
+                ],
             )
             .map(drop)
+        })
+    }
+
+    /// What an uncommitted change had sysmgrd do to the state of processes, where it did.
+    pub fn kept_transition(&self, change: ChangeId) -> Result<Option<Transition>, Error> {
+        let sql = "SELECT transition FROM changes WHERE id = ?1 AND transition IS NOT NULL";
+        let found = (self.connection).query_row(sql, [int(change.0)], |row| row.get(0));
+        let found: Option<String> = found.optional().map_err(failed("read a transition"))?;
+        let told: Option<Transition> = found.as_deref().map(document).transpose()?;
+        Ok(told.filter(|told| !told.state.is_empty()))
+    }
+
+    /// Leaves nothing of a change that was only a question.
+    pub fn drop_change(&mut self, change: ChangeId) -> Result<(), Error> {
+        self.together("forget a question", |tx| {
+            let sql = "DELETE FROM changes WHERE id = ?1 AND ended IS NULL";
+            tx.execute(sql, [int(change.0)]).map(drop)
         })
     }
 

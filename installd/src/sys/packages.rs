@@ -3,6 +3,8 @@
 //! Every package is judged before a byte of an object is read. Then objects, then manifests, one
 //! `syncfs` for both, and the database's rows last: a package is in the store when its row is.
 
+pub mod parts;
+
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -127,7 +129,15 @@ impl Adding<'_> {
             done += size;
             told(done, total);
         }
-        let packages = reader.packages();
+        self.keep(reader.packages(), db)
+    }
+
+    /// The objects are there: manifests, one sync for both, and the rows.
+    fn keep(
+        &mut self,
+        packages: &[ReadPackage],
+        db: &mut Db,
+    ) -> Result<Vec<AddedPackage>, Error> {
         let rows = self.keep_manifests(packages, db)?;
         self.objects.sync()?;
         db.insert_packages(&rows)?;

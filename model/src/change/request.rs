@@ -116,3 +116,10 @@ pub struct Request {
     #[serde(default)]
     pub one_way: bool,
 }
+
+impl Request {
+    /// Whether the next boot does not run it unless it is committed.
+    pub fn is_trial(&self) -> bool {
+        self.trial || self.uncommitted
+    }
+}
