@@ -212,7 +212,9 @@ impl House {
 
     /// Nobody that the plan did not name was restarted, and nobody where nothing was touched.
     fn pids_differ(&self, last: &Value, before: &Before, happened: bool) -> Result<Option<String>> {
-        let rolled_back = last["report"]["outcome"] == "rolled-back";
+        let report = &last["report"];
+        let rolled_back =
+            report["outcome"] == "rolled-back" || report["failure"] == "rollback-failed";
         for (name, before) in self.names.iter().zip(&before.pids) {
             // It starts itself anew with each new sysmgrd.
             if *name == "listener" {
