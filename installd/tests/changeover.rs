@@ -9,6 +9,8 @@
 mod node;
 
 use model::change::{Failure, Outcome, Veto};
+use model::mappings::{MappedFile, Mapper, Mappings};
+use model::transition::StillMapped;
 use model::{Generation, ProcessName};
 use node::{Node, Package, Sysmgrd, activate, deactivate, package};
 
@@ -251,4 +253,70 @@ async fn without_sysmgrd_nothing_is_changed() {
     let status = node.engine.status().await.unwrap();
     assert_eq!((status.generation, status.sysmgrd), (Generation(0), false));
     assert!(!node.etc("app.conf").exists());
+}
+
+#[tokio::test]
+async fn what_is_still_mapped_is_told_by_sysmgrd_s_answer_or_looked_at_where_that_lacks_it() {
+    use std::os::unix::fs::MetadataExt;
+    let node = Node::start();
+    let sysmgrd = Sysmgrd::listen(&node.config);
+    let versions =
+        ["1", "2", "3", "4"].map(|version| app(version, &format!("#!/bin/sh\n{version}\n")));
+    node.add(&versions).await;
+    node.activate(&["app=1"]).await;
+    let program = |generation| {
+        let path = node.tree(Generation(generation)).join("usr/sbin/appd");
+        let data = fs_err::metadata(path).unwrap();
+        (data.dev(), data.ino())
+    };
+    let told = |report: &model::change::ChangeReport| {
+        let mut all = report.discrepancies.clone();
+        all.retain(|one| one.contains("still maps"));
+        all
+    };
+    let expected = ["appd (pid 7) still maps the old /usr/sbin/appd"];
+    // sysmgrd has looked, and is not asked again.
+    let still = |process: &str, file| StillMapped {
+        process: name(process),
+        pid: 7,
+        file,
+    };
+    let old = program(1);
+    sysmgrd.script(|script| {
+        script.looks = 0;
+        script.still_mapped = Some(vec![still("appd", old), still("other", old)]);
+    });
+    assert_eq!(told(&node.activate(&["app=2"]).await), expected);
+    assert_eq!(
+        sysmgrd.script(|script| script.looks),
+        1,
+        "only for the plan"
+    );
+    sysmgrd.script(|script| {
+        let last = script.transitions.last().unwrap();
+        assert!(last.stale.contains(&old), "{:?}", last.stale);
+        script.still_mapped = Some(Vec::new());
+    });
+    assert!(told(&node.activate(&["app=3"]).await).is_empty());
+    // It has not looked.
+    let (dev, inode) = program(3);
+    let file = MappedFile {
+        path: "/usr/sbin/appd".to_owned(),
+        dev,
+        inode,
+        by: vec![0],
+    };
+    let mapper = Mapper {
+        process: name("appd"),
+        pid: 7,
+        generation: Generation(3),
+    };
+    sysmgrd.script(|script| {
+        script.still_mapped = None;
+        script.mapped = Mappings {
+            processes: vec![mapper],
+            files: vec![file],
+        };
+    });
+    assert_eq!(told(&node.activate(&["app=4"]).await), expected);
 }

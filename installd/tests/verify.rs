@@ -15,8 +15,8 @@ use std::path::Path;
 
 use model::Generation;
 use model::change::{Thoroughness, VerifyReport};
+use model::mappings::{MappedFile, Mapper, Mappings};
 use node::{Node, Sysmgrd, package};
-use serde_json::json;
 
 async fn a_node() -> (Node, Sysmgrd) {
     let node = Node::start();
@@ -155,15 +155,28 @@ async fn a_process_with_other_files_than_its_generation_s_is_named() {
     let (node, sysmgrd) = a_node().await;
     let program = node.tree(Generation(1)).join("usr/sbin/appd");
     let data = fs_err::metadata(program).unwrap();
-    let file = |path: &str, dev: u64, inode: u64| json!({"path": path, "dev": dev, "inode": inode});
+    let file = |path: &str, dev: u64, inode: u64| MappedFile {
+        path: path.to_owned(),
+        dev,
+        inode,
+        by: vec![0],
+    };
     let files = [
         file("/usr/sbin/appd", data.dev(), data.ino()),
         file("/usr/share/app/data", data.dev(), data.ino()),
         file("/usr/lib/gone.so (deleted)", data.dev(), 1),
         file("/var/lib/app/db", 1, 1),
     ];
-    let mapped = json!({"process": "appd", "pid": 77, "generation": 1, "files": files});
-    sysmgrd.script(|script| script.mapped = vec![mapped]);
+    let mapper = Mapper {
+        process: "appd".parse().unwrap(),
+        pid: 77,
+        generation: Generation(1),
+    };
+    let mapped = Mappings {
+        processes: vec![mapper],
+        files: files.into(),
+    };
+    sysmgrd.script(|script| script.mapped = mapped);
     let found = verify(&node, Thoroughness::Metadata).await;
     let told: Vec<_> = found
         .mapped
@@ -171,8 +184,8 @@ async fn a_process_with_other_files_than_its_generation_s_is_named() {
         .map(|one| format!("{} {}: {}", one.pid, one.path, one.how))
         .collect();
     let expected = [
-        "77 /usr/share/app/data: another file than that of its generation",
         "77 /usr/lib/gone.so (deleted): a file that was deleted and is not of its generation",
+        "77 /usr/share/app/data: another file than that of its generation",
     ];
     assert_eq!(told, expected);
 }

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod later;
 pub mod manifest;
 pub mod mapped;
+pub mod mappings;
 pub mod path;
 pub mod pattern;
 pub mod process;

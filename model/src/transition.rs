@@ -151,6 +151,10 @@ pub struct Transition {
     /// Milliseconds for which a started process must stay up after it is ready, before the answer.
     #[serde(default)]
     pub settling_ms: u64,
+    /// Device and inode of every replaced file: none of the processes that are started or told may
+    /// have one of them mapped afterwards, and whether one has is in the answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<(u64, u64)>,
 }
 
 /// What is done to a process's state directories after its old program has ended and before its
@@ -201,6 +205,21 @@ pub struct TransitionReport {
     pub processes: Vec<ProcessOutcome>,
     /// Those that are not where they should be, with the reason and the last lines they wrote.
     pub failed: Vec<Veto>,
+    /// Who of them has a file of [`Transition::stale`] mapped all the same; absent: nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub still_mapped: Option<Vec<StillMapped>>,
+}
+
+/// A replaced file that a process of a transition has mapped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct StillMapped {
+    /// The supervised process.
+    pub process: ProcessName,
+    /// The process of its control group.
+    pub pid: u32,
+    /// Device and inode.
+    pub file: (u64, u64),
 }
 
 /// The end of a change for those who were told of it.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::Span;
+use model::mappings::Mappings;
 use model::process::{ListenSocket, OwnDirectory, Ready};
+use model::transition::StillMapped;
 use node::{Groups, Node, is_alive, name, notify, outcome, spec, starting};
 
 #[tokio::test]
@@ -320,16 +322,46 @@ async fn a_whole_group_is_ended_whatever_the_layout() {
         let report = node.transition(&starting(tree.clone(), [stubborn])).await;
         assert_eq!(report.failed, [], "{groups:?}");
         let mapped = node.manager().await.mapped().await.unwrap();
-        let mapped: Vec<serde_json::Value> = serde_json::from_str(&mapped).unwrap();
-        let pids: Vec<u32> = mapped
-            .iter()
-            .map(|one| u32::try_from(one["pid"].as_u64().unwrap()).unwrap())
-            .collect();
+        let mapped: Mappings = serde_json::from_str(&mapped).unwrap();
+        let pids: Vec<u32> = mapped.processes.iter().map(|one| one.pid).collect();
         assert_eq!(pids.len(), 3, "{groups:?}: {mapped:?}");
+        let program = mapped.files.iter().find(|one| one.by == [0, 1, 2]);
+        assert!(program.is_some(), "{groups:?}: {mapped:?}");
         let mut stop = starting(tree, []);
         stop.obsolete = vec![name("stubborn")];
         node.transition(&stop).await;
         assert!(!pids.into_iter().any(is_alive), "{groups:?}");
         assert!(!node.cgroup().join("stubborn.process").exists());
     }
+}
+
+#[tokio::test]
+async fn who_has_a_replaced_file_mapped_afterwards_is_in_the_answer() {
+    use std::os::unix::fs::MetadataExt;
+    let node = Node::start();
+    let tree = node.tree(1, "one");
+    let mut start = starting(tree.clone(), [notify("ribd"), notify("fwdd")]);
+    assert_eq!(
+        node.transition(&start).await.still_mapped,
+        None,
+        "nothing was replaced"
+    );
+    let pid = node.status("ribd").await.pid.unwrap();
+    // Its own program stands for the library that it did not let go.
+    let program = fs_err::metadata(format!("/proc/{pid}/exe")).unwrap();
+    start.stale = vec![(program.dev(), program.ino()), (1, 1)];
+    start.new.retain(|one| one.spec.name.as_str() == "ribd");
+    let report = node.transition(&start).await;
+    let expected = StillMapped {
+        process: name("ribd"),
+        pid,
+        file: (program.dev(), program.ino()),
+    };
+    assert_eq!(
+        report.still_mapped,
+        Some(vec![expected]),
+        "only who takes part"
+    );
+    start.stale = vec![(1, 1)];
+    assert_eq!(node.transition(&start).await.still_mapped, Some(Vec::new()));
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::change::{ProcessStatus, Verdict};
+use model::mappings::Mappings;
 use model::process::ProcessSpec;
 use model::transition::{
-    Announcement, Asked, ChangedFile, StateAct, Told, Transition, Tree, Wanted,
+    Announcement, Asked, ChangedFile, StateAct, StillMapped, Told, Transition, Tree, Wanted,
 };
 use model::{ChangeId, PackageName, PackagePath, ProcessName};
 
@@ -281,6 +282,7 @@ pub(super) fn remaining(whole: &Transition, statuses: &[ProcessStatus]) -> Trans
             .collect(),
         state: whole.state.clone(),
         settling_ms: whole.settling_ms,
+        stale: whole.stale.clone(),
     }
 }
 
@@ -304,6 +306,7 @@ pub(super) fn empty(change: ChangeId, tree: Tree) -> Transition {
         told: Vec::new(),
         state: BTreeMap::new(),
         settling_ms: 0,
+        stale: Vec::new(),
     }
 }
 
@@ -341,15 +344,30 @@ pub(super) fn exported(order: &[resolve::Package]) -> BTreeMap<ProcessName, Want
     all
 }
 
-/// Old files that no reached process may have mapped any more.
+/// Old files that no reached process may have mapped any more. One that only moved to another path
+/// is not old.
 pub(super) fn stale(announcement: &Announcement) -> BTreeMap<(u64, u64), PackagePath> {
-    let files = announcement
-        .files
-        .iter()
-        .filter(|file| file.old != file.new);
-    files
-        .filter_map(|file| Some((file.old?, file.path.clone())))
-        .collect()
+    let files = || announcement.files.iter();
+    let stay: BTreeSet<(u64, u64)> = files().filter_map(|file| file.new).collect();
+    let gone = files().filter_map(|file| Some((file.old?, file.path.clone())));
+    gone.filter(|(file, _)| !stay.contains(file)).collect()
+}
+
+/// Who has stale files mapped.
+pub(super) fn still_mapped(
+    mapped: &Mappings,
+    stale: &BTreeMap<(u64, u64), PackagePath>,
+) -> Vec<StillMapped> {
+    let files = mapped.files.iter();
+    let files = files.filter(|file| stale.contains_key(&(file.dev, file.inode)));
+    let still = files.flat_map(|file| {
+        mapped.holders(file).map(|one| StillMapped {
+            process: one.process.clone(),
+            pid: one.pid,
+            file: (file.dev, file.inode),
+        })
+    });
+    still.collect()
 }
 
 /// Where copies of a process's state are: the one that a step makes, and the one that it puts back.

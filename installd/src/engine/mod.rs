@@ -22,6 +22,7 @@ mod lists;
 mod observe;
 mod open;
 mod phases;
+mod proof;
 mod recover;
 mod request;
 mod retry;

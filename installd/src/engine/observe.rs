@@ -1,19 +1,20 @@
 //! The node at one instant, from the store, the database and sysmgrd.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::Generation;
 use model::change::ProcessStatus;
+use model::mappings::{MappedFile, Mappings};
 use resolve::Package;
 use resolve::deps::Shelf;
 
 use super::Context;
 use super::recover::replaced;
 use super::request::Error;
-use crate::plan::{Active, ActiveIndex, KeptGeneration, Running, World};
+use crate::plan::{Active, ActiveIndex, KeptGeneration, Running, RunningSet, World};
 use crate::sys::db::{Db, GenerationRow};
-use crate::sys::sysmgr::{Mapped, Sysmgr};
+use crate::sys::sysmgr::Sysmgr;
 use crate::sys::{loader, packages};
 
 /// Every package in the store with its manifest.
@@ -89,29 +90,47 @@ pub(super) fn active(
     })
 }
 
+/// The supervised processes that run, and what they have mapped.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    all: Vec<Running>,
+    mappings: Mappings,
+}
+
 /// The supervised processes, as plans need them. Without sysmgrd nothing is known to run: a plan
 /// can still be made, a change cannot.
-pub(super) async fn running(sysmgr: &mut Sysmgr) -> Vec<Running> {
+pub(super) async fn running(sysmgr: &mut Sysmgr) -> Seen {
     let Ok(statuses) = sysmgr.processes().await else {
-        return Vec::new();
+        return Seen::default();
     };
-    let mut mapped: HashMap<_, Vec<String>> = HashMap::new();
-    for Mapped { process, files, .. } in sysmgr.mapped().await.unwrap_or_default() {
-        mapped
-            .entry(process)
-            .or_default()
-            .extend(files.into_iter().map(|file| file.path));
+    let alive = statuses.iter().filter(|status| is_alive(status));
+    let all = alive.map(|status| Running {
+        name: status.name.clone(),
+        generation: status.generation,
+        registered: status.registered,
+    });
+    Seen {
+        all: all.collect(),
+        mappings: sysmgr.mapped().await.unwrap_or_default(),
     }
-    statuses
-        .iter()
-        .filter(|status| is_alive(status))
-        .map(|status| Running {
-            name: status.name.clone(),
-            generation: status.generation,
-            registered: status.registered,
-            mapped: mapped.remove(&status.name).unwrap_or_default(),
-        })
-        .collect()
+}
+
+impl Seen {
+    /// As plans against this set need them.
+    fn against(self, index: &Arc<ActiveIndex>) -> RunningSet {
+        let places: BTreeMap<_, u32> = self.all.iter().map(|one| &one.name).zip(0..).collect();
+        let mappers = self.mappings.processes.iter();
+        let mappers = mappers.map(|one| places.get(&one.process).copied());
+        let mappers: Vec<Option<u32>> = mappers.collect();
+        let place = |at: u32| *mappers.get(at as usize)?;
+        let files = self.mappings.files.into_iter();
+        let files = files.map(|MappedFile { path, by, .. }| {
+            let by = by.into_iter().filter_map(place).collect();
+            (path, by)
+        });
+        let files: Vec<(String, Vec<u32>)> = files.collect();
+        RunningSet::new(index, self.all, files)
+    }
 }
 
 /// Whether anything of the process runs, or will without being asked.
@@ -124,7 +143,7 @@ pub(super) fn world(
     context: &Context,
     db: &Db,
     (active, shelf): (&ActiveSet, &Arc<Shelf>),
-    running: Vec<Running>,
+    running: Seen,
 ) -> Result<World, Error> {
     let committed = db.committed()?;
     let mut previous = db.previous()?;
@@ -146,7 +165,7 @@ pub(super) fn world(
         store: Arc::clone(shelf),
         previous,
         automatic: Arc::new(active.row.automatic.clone()),
-        running: Arc::new(running),
+        running: Arc::new(running.against(&active.index)),
         active: active.row.number,
         committed,
         generations,

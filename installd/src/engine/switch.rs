@@ -1,10 +1,10 @@
 //! What comes from the switch on: the pointer and `/etc`, the processes, the look at what is
 //! mapped, and what the next boot runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use model::ProcessName;
-use model::change::{ChangeReport, Failure, Outcome, Verdict};
+use model::change::{ChangeReport, Failure, Outcome};
 use model::report::Chain;
 use model::transition::{Announcement, Transition, TransitionReport, Wanted};
 
@@ -12,6 +12,7 @@ use super::back::Back;
 use super::change::{Becomes, Changeover, Stop, blocking, failures, not_back, send};
 use super::lists::{self, Standing};
 use super::open::{Aim, NotBack, Pending};
+use super::proof::Looked;
 use super::request::Error;
 use crate::config::Config;
 use crate::sys::config_files::Differs;
@@ -29,6 +30,7 @@ impl Changeover {
         let tree = self.context.tree(self.target);
         let mut next = lists::forward(self.id, tree, &self.plan, standing);
         next.settling_ms = self.settling();
+        next.stale = lists::stale(announcement).into_keys().collect();
         next.state = match self.context.snapshots().kept() {
             Ok(kept) => lists::state(&self.plan, &self.before, &next.tree, |step| {
                 self.context.copies(&kept, self.id, step)
@@ -47,9 +49,11 @@ impl Changeover {
             }
             Err(error) => Err(Chain(&error).to_string()),
         };
+        let mut looked = None;
         let why = match went {
             Ok(done) => {
                 let why = failures(&done);
+                looked = Looked::of(&done);
                 report.processes = done.processes;
                 why
             }
@@ -63,7 +67,7 @@ impl Changeover {
                     report.failure = Some(Failure::Kept);
                     report.detail = came_up;
                 }
-                match self.complete(report, announcement).await {
+                match self.complete(report, announcement, looked).await {
                     Ok(()) => return None,
                     Err(reason) if self.stays() => {
                         let aim = Aim::Commit;
@@ -164,11 +168,13 @@ impl Changeover {
         &mut self,
         report: &mut ChangeReport,
         announcement: &Announcement,
+        looked: Option<Looked>,
     ) -> Result<(), String> {
         self.phases.begin("verify");
         self.context
             .progress("verify", "looking at what is mapped", None);
-        report.discrepancies.extend(self.verify(announcement).await);
+        let found = self.verify(announcement, looked).await;
+        report.discrepancies.extend(found);
         report.generation = self.target;
         if self.is_trial() {
             return Ok(());
@@ -191,37 +197,6 @@ impl Changeover {
 
     fn is_committed(&self) -> bool {
         self.db.committed().is_ok_and(|now| now == self.target)
-    }
-
-    /// Processes that still map what was replaced, though they were to let go of it.
-    async fn verify(&mut self, announcement: &Announcement) -> Vec<String> {
-        let stale = lists::stale(announcement);
-        let reached: BTreeSet<&ProcessName> = (self.plan.processes.iter())
-            .filter(|one| {
-                matches!(
-                    one.verdict,
-                    Verdict::Start | Verdict::Restart | Verdict::Notify
-                )
-            })
-            .map(|one| &one.name)
-            .collect();
-        if reached.is_empty() {
-            return Vec::new();
-        }
-        let mapped = match self.sysmgr.mapped().await {
-            Ok(mapped) => mapped,
-            Err(error) => return vec![format!("what is mapped was not seen: {}", Chain(&error))],
-        };
-        let mut found = BTreeSet::new();
-        for one in mapped.iter().filter(|one| reached.contains(&one.process)) {
-            for file in &one.files {
-                if let Some(path) = stale.get(&(file.dev, file.inode)) {
-                    let (process, pid) = (&one.process, one.pid);
-                    found.insert(format!("{process} (pid {pid}) still maps the old {path}"));
-                }
-            }
-        }
-        found.into_iter().collect()
     }
 
     /// Takes everything back by itself, and says why; what of it is still to be done.

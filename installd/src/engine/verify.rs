@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use model::change::{DifferingFile, ForeignMapping, Progress, Thoroughness, VerifyReport};
 use model::manifest::{FileEntry, Node};
+use model::mappings::Mappings;
 use model::transition::Tree;
 use model::{Digest, Generation, PackagePath};
 
@@ -26,7 +27,6 @@ use crate::sys::generation::Entry;
 use crate::sys::inspect::{self, Inode, Kind};
 use crate::sys::objects::Spec;
 use crate::sys::setup::accounts::Accounts;
-use crate::sys::sysmgr::Mapped;
 use crate::sys::{self, Doing};
 
 /// How often is told how far it is.
@@ -124,7 +124,7 @@ impl Found<'_> {
 }
 
 impl Look {
-    fn look(&self, mapped: &[Mapped]) -> Result<VerifyReport, Error> {
+    fn look(&self, mapped: &Mappings) -> Result<VerifyReport, Error> {
         let accounts = Accounts::read(&self.context.machine)?;
         let what = || format!("look at {}", self.tree.root.display());
         let mut standing = if self.tree.generation == Generation(0) {
@@ -375,26 +375,29 @@ impl Look {
         })
     }
 
-    fn mapped(&self, mapped: &[Mapped]) -> Vec<ForeignMapping> {
+    fn mapped(&self, mapped: &Mappings) -> Vec<ForeignMapping> {
         let mut trees: BTreeMap<Generation, PathBuf> = BTreeMap::new();
         let mut found = Vec::new();
-        for one in mapped {
-            let tree = trees
-                .entry(one.generation)
-                .or_insert_with(|| self.context.tree(one.generation).root);
-            for file in &one.files {
-                let Some(how) = foreign_mapping(tree, &file.path, (file.dev, file.inode)) else {
-                    continue;
-                };
-                found.push(ForeignMapping {
+        for file in &mapped.files {
+            let place = (file.dev, file.inode);
+            let mut known: BTreeMap<Generation, Option<&'static str>> = BTreeMap::new();
+            for one in mapped.holders(file) {
+                let tree = trees
+                    .entry(one.generation)
+                    .or_insert_with(|| self.context.tree(one.generation).root);
+                let how = known.entry(one.generation);
+                let how = how.or_insert_with(|| foreign_mapping(tree, &file.path, place));
+                found.extend(how.map(|how| ForeignMapping {
                     process: one.process.clone(),
                     pid: one.pid,
                     generation: one.generation,
                     path: file.path.escape_debug().to_string(),
                     how: how.to_owned(),
-                });
+                }));
             }
         }
+        let key = |one: &ForeignMapping| (one.process.clone(), one.pid, one.path.clone());
+        found.sort_by_cached_key(key);
         found
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of the reach of a change, kept so that reasons can be written when they are read.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use model::ProcessName;
 use rustc_hash::FxHashMap;
@@ -11,7 +11,7 @@ use super::mapped::Mapped;
 use super::new_graph::NewGraph;
 use super::program::{Opened, Program};
 use super::reach::Reached;
-use super::world::Running;
+use super::running::RunningSet;
 
 pub(super) type Chain = Vec<String>;
 
@@ -20,18 +20,16 @@ pub(super) type Chain = Vec<String>;
 pub(super) struct Evidence {
     pub(super) graph: NewGraph,
     pub(super) reached: Reached,
-    pub(super) running: Arc<Vec<Running>>,
+    pub(super) running: Arc<RunningSet>,
     /// Changed and removed files that processes may have mapped, with the word for it.
     pub(super) gone: FxHashMap<String, &'static str>,
-    /// By a process's number its place in `running`.
-    at: OnceLock<FxHashMap<u32, usize>>,
 }
 
 impl Evidence {
     pub(super) fn new(
         graph: NewGraph,
         reached: Reached,
-        running: Arc<Vec<Running>>,
+        running: Arc<RunningSet>,
         gone: FxHashMap<String, &'static str>,
     ) -> Self {
         Self {
@@ -39,7 +37,6 @@ impl Evidence {
             reached,
             running,
             gone,
-            at: OnceLock::new(),
         }
     }
 
@@ -47,20 +44,9 @@ impl Evidence {
         &self.graph.index
     }
 
-    /// The files that a process has mapped; empty where that is not known.
-    pub(super) fn mapped(&self, number: u32) -> &[String] {
-        if self.running.is_empty() {
-            return &[];
-        }
-        let at = self.at.get_or_init(|| {
-            let numbered = self.running.iter().enumerate();
-            let number = |one: &Running| self.index().processes.number(&one.name);
-            numbered
-                .filter_map(|(at, one)| Some((number(one)?, at)))
-                .collect()
-        });
-        let running = at.get(&number).and_then(|at| self.running.get(*at));
-        running.map_or(&[], |one| &one.mapped)
+    /// The files that a process has mapped, where that is known.
+    pub(super) fn mapped(&self, number: u32) -> Option<Mapped<'_>> {
+        Mapped::of(&self.running, number)
     }
 
     /// Whether a process whose program and declaration stay is reached through this root, which is.
@@ -73,7 +59,7 @@ impl Evidence {
         if self.reached.is_surely_reached(root) && !script {
             return true;
         }
-        let mapped = Mapped::new(self.mapped(number));
+        let mapped = self.mapped(number);
         let chains = self.library_chains(&process.program, mapped.as_ref());
         !chains.is_empty()
     }
@@ -81,9 +67,9 @@ impl Evidence {
     /// Why a process is reached whose program and declaration stay.
     pub(super) fn libraries(&self, number: u32, process: &Exported) -> Vec<Chain> {
         let mapped = self.mapped(number);
-        let chains = self.loaded(process, process, mapped);
+        let chains = self.loaded(process, process, mapped.as_ref());
         if chains.is_empty() {
-            self.gone_and_mapped(&process.spec.name, mapped)
+            self.gone_and_mapped(&process.spec.name, mapped.as_ref())
         } else {
             chains
         }
@@ -94,11 +80,10 @@ impl Evidence {
         &self,
         before: &Exported,
         after: &Exported,
-        mapped: &[String],
+        mapped: Option<&Mapped<'_>>,
     ) -> Vec<Chain> {
-        let really = Mapped::new(mapped);
         let name = &after.spec.name;
-        let mut chains = self.library_chains(&before.program, really.as_ref());
+        let mut chains = self.library_chains(&before.program, mapped);
         for (root, chain) in &mut chains {
             match before.program.opening(*root) {
                 Some(opened) => chain.extend(opened_by(&before.program, opened, name)),
@@ -109,16 +94,22 @@ impl Evidence {
     }
 
     /// What it has mapped and nothing says why.
-    pub(super) fn gone_and_mapped(&self, name: &ProcessName, mapped: &[String]) -> Vec<Chain> {
-        if self.gone.is_empty() {
+    pub(super) fn gone_and_mapped(
+        &self,
+        name: &ProcessName,
+        mapped: Option<&Mapped<'_>>,
+    ) -> Vec<Chain> {
+        let Some(mapped) = mapped else {
             return Vec::new();
-        }
-        let gone = mapped.iter().filter_map(|path| {
-            let word = self.gone.get(path)?;
+        };
+        let gone = self.gone.iter().filter(|(path, _)| mapped.has(path));
+        let mut gone: Vec<_> = gone.collect();
+        gone.sort_unstable();
+        let chain = |(path, word)| {
             let cause = format!("{path} {word}");
-            Some(vec![cause, format!("{name} has {path} mapped")])
-        });
-        gone.collect()
+            vec![cause, format!("{name} has {path} mapped")]
+        };
+        gone.into_iter().map(chain).collect()
     }
 
     /// What reaches the program through what it loads; its own change is told as direct.

@@ -146,7 +146,8 @@ impl Impact<'_> {
             (Some(before), Some(_), None) => Some(stopped(name, number, before)),
             (Some(before), Some(at), Some(after)) => {
                 let next = Next::Other(Box::new(after.clone()));
-                let mut reasons = self.reasons(before, after, self.evidence.mapped(at));
+                let mapped = self.evidence.mapped(at);
+                let mut reasons = self.reasons(before, after, mapped.as_ref());
                 reasons.files = self.used_files(after);
                 Some(self.looked((at, next), after, reasons))
             }
@@ -176,24 +177,14 @@ impl Impact<'_> {
     /// Processes that have a changed file mapped though nothing says why.
     fn holders_of_gone(&self, verdicts: &mut Verdicts) {
         let gone = &self.evidence.gone;
-        if gone.is_empty() {
-            return;
-        }
-        let lengths: u64 = gone
-            .keys()
-            .fold(0, |all, path| all | 1 << (path.len() % 64));
-        let may_be = |path: &String| lengths >> (path.len() % 64) & 1 == 1;
-        for one in self.evidence.running.iter() {
-            let mut mapped = one.mapped.iter().filter(|path| may_be(path));
-            if mapped.any(|path| gone.contains_key(path))
-                && let Some(number) = self.index().processes.number(&one.name)
-                && verdicts.is_open(number)
-            {
-                let process = self.index().processes.at(number);
-                let chains = process.map(|one| self.evidence.libraries(number, one));
-                if chains.is_some_and(|chains| !chains.is_empty()) {
-                    verdicts.put(number, Mark::Reached);
-                }
+        let running = &self.evidence.running;
+        let holders = gone.keys().flat_map(|path| running.holders(path));
+        for number in holders.filter_map(|place| running.number(*place)) {
+            let process = self.index().processes.at(number);
+            let open = process.filter(|_| verdicts.is_open(number));
+            let chains = open.map(|one| self.evidence.libraries(number, one));
+            if chains.is_some_and(|chains| !chains.is_empty()) {
+                verdicts.put(number, Mark::Reached);
             }
         }
     }
@@ -212,7 +203,7 @@ impl Impact<'_> {
         }
     }
 
-    fn reasons(&self, before: &Exported, after: &Exported, mapped: &[String]) -> Reasons {
+    fn reasons(&self, before: &Exported, after: &Exported, mapped: Option<&Mapped<'_>>) -> Reasons {
         let mut reasons = Reasons::default();
         let name = &after.spec.name;
         if !Arc::ptr_eq(&before.spec, &after.spec) && before.spec != after.spec {
@@ -220,8 +211,7 @@ impl Impact<'_> {
             let text = format!("the declaration of {name} changed: {fields}");
             reasons.direct.push(vec![text]);
         }
-        let really = Mapped::new(mapped);
-        let program = self.program_chain(before, after, really.as_ref());
+        let program = self.program_chain(before, after, mapped);
         reasons.direct.extend(program);
         reasons.libraries = self.evidence.loaded(before, after, mapped);
         reasons.libraries.extend(self.opening_chain(before, after));

@@ -6,30 +6,32 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::graph::{Edge, NodeId, Via};
 use super::labels::MAX_CAUSES;
 use super::new_graph::NewGraph;
 use super::reach::{ChangedNeed, Reached};
+use super::running::RunningSet;
 
 /// The files that one process has mapped.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Mapped<'a> {
-    paths: FxHashSet<&'a str>,
+    running: &'a RunningSet,
+    place: u32,
 }
 
 impl<'a> Mapped<'a> {
-    /// `None` where that is not known: it does not run, or nobody could look.
-    pub(super) fn new(paths: &'a [String]) -> Option<Self> {
-        let known = !paths.is_empty();
-        known.then(|| Self {
-            paths: paths.iter().map(String::as_str).collect(),
-        })
+    /// Of the process of this number; `None` where that is not known: it does not run, or nobody
+    /// could look.
+    pub(super) fn of(running: &'a RunningSet, number: u32) -> Option<Self> {
+        let place = running.place(number)?;
+        running.knows(place).then_some(Self { running, place })
     }
 
     pub(super) fn has(&self, path: &str) -> bool {
-        self.paths.contains(path)
+        let holders = self.running.holders(path);
+        holders.binary_search(&self.place).is_ok()
     }
 
     /// As [`Reached::chains`], by what this process has really loaded from `root` on.

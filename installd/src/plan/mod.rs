@@ -37,6 +37,7 @@ mod order;
 mod program;
 mod reach;
 mod rows;
+mod running;
 mod set;
 mod state;
 mod swap;
@@ -65,8 +66,9 @@ use reach::Reached;
 use set::NewSet;
 
 pub use index::{Active, ActiveIndex};
+pub use running::{Running, RunningSet, by_path};
 pub use state::StateStep;
-pub use world::{KeptGeneration, Running, World};
+pub use world::{KeptGeneration, World};
 
 /// Everything that the engine needs to carry a change out without choosing anything.
 #[derive(Debug, Clone, Default)]
@@ -167,10 +169,10 @@ pub fn plan(world: &World, request: &Request) -> Plan {
     let set = set::new_set(world, request);
     let tree = NewTree::new(index, &set);
     let (graph, exports) = new_graph(world, &tree, &set);
-    let some_mapped = world.running.iter().any(|one| !one.mapped.is_empty());
-    let reached = Reached::new(&tree, &graph, some_mapped);
+    let running = world.running.of(&world.index);
+    let reached = Reached::new(&tree, &graph, running.knows_some());
     let gone = impact::gone_libraries(&tree);
-    let evidence = Evidence::new(graph, reached, Arc::clone(&world.running), gone);
+    let evidence = Evidence::new(graph, reached, running, gone);
     let mut report = PlanReport {
         set: names(world, &set),
         ..PlanReport::default()
@@ -212,7 +214,7 @@ fn complete(world: &World, request: &Request, parts: Parts<'_>, mut report: Plan
     let Parts { set, tree, decided } = parts;
     let index = &*world.index;
     let state = state::steps(world, &decided, request, &mut report);
-    let objections = objections::of(world, &decided, &mut report);
+    let objections = objections::of(&decided, &mut report);
     if index.asks.has_upgrades
         || set
             .entering()

@@ -2,6 +2,7 @@
 
 mod back;
 mod build;
+mod running;
 mod set;
 mod spread;
 mod verdicts;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::{Digest, Generation, PackageId, PackageName, PackagePath, ProcessName};
 use resolve::deps::Shelf;
 
-use super::ActiveIndex;
+use super::{ActiveIndex, RunningSet};
 
 /// The node at one instant.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct World {
     /// and leave with the last that requires them.
     pub automatic: Arc<BTreeSet<PackageName>>,
     /// The supervised processes that run.
-    pub running: Arc<Vec<Running>>,
+    pub running: Arc<RunningSet>,
     /// The generation that runs.
     pub active: Generation,
     /// The generation that the next boot uses.
@@ -50,17 +50,4 @@ pub struct KeptGeneration {
     pub kept: BTreeMap<PackagePath, Digest>,
     /// Those of its packages that nobody asked for by name ([`super::Plan::automatic`]).
     pub automatic: BTreeSet<PackageName>,
-}
-
-/// A supervised process that runs.
-#[derive(Debug, Clone)]
-pub struct Running {
-    /// The process.
-    pub name: ProcessName,
-    /// The generation that it runs in.
-    pub generation: Generation,
-    /// Whether it has registered for changes.
-    pub registered: bool,
-    /// Absolute paths, as in its view, of the files that its processes have mapped.
-    pub mapped: Vec<String>,
 }

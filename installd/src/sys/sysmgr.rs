@@ -8,10 +8,9 @@ use std::time::Duration;
 use model::bus;
 use model::bus::sysmgrd::{ManagerProxy, PATH};
 use model::change::{ProcessStatus, Progress};
-use model::ids::Generation;
+use model::fault;
+use model::mappings::Mappings;
 use model::transition::{Ask, Ended, Prepare, Prepared, Transition, TransitionReport, Votes};
-use model::{ProcessName, fault};
-use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use zbus::export::futures_core::Stream;
@@ -43,30 +42,6 @@ pub enum Error {
     /// It answered that it would not.
     #[error("sysmgrd refused: {0}")]
     Refused(String),
-}
-
-/// A file that a process has mapped.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct MappedFile {
-    /// As it is in the process's view.
-    pub path: String,
-    /// Its device, as `stat` has it.
-    pub dev: u64,
-    /// Its inode.
-    pub inode: u64,
-}
-
-/// What one process of a supervised process's control group has mapped.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Mapped {
-    /// The supervised process.
-    pub process: ProcessName,
-    /// The process of its group.
-    pub pid: u32,
-    /// The generation that it runs in.
-    pub generation: Generation,
-    /// The files.
-    pub files: Vec<MappedFile>,
 }
 
 /// A way to sysmgrd that connects when it is first used, and again when the connection broke.
@@ -128,7 +103,7 @@ impl Sysmgr {
     }
 
     /// What every supervised process has mapped.
-    pub async fn mapped(&mut self) -> Result<Vec<Mapped>, Error> {
+    pub async fn mapped(&mut self) -> Result<Mappings, Error> {
         self.document(Call::Mapped, QUICK).await
     }
 

@@ -18,8 +18,9 @@ use model::bus::Error;
 use model::change::{Action, ProcessOutcome, ProcessStatus, Request, Verdict, Veto};
 use model::envelope::{Compressor, WritePackage, Writer};
 use model::manifest::{FileEntry, FileType, Node as Entry, RegularFile};
+use model::mappings::Mappings;
 use model::transition::{
-    Ask, Ended, Prepare, Prepared, Transition, TransitionReport, Votes, Wanted,
+    Ask, Ended, Prepare, Prepared, StillMapped, Transition, TransitionReport, Votes, Wanted,
 };
 use model::{Digest, Generation, Manifest, ProcessName, ProcessSpec};
 use tokio::runtime::Runtime;
@@ -319,7 +320,11 @@ pub struct Script {
     /// The next transition says that it has begun, and ends only when it is let.
     pub hold: bool,
     /// What is said of the files that processes have mapped.
-    pub mapped: Vec<serde_json::Value>,
+    pub mapped: Mappings,
+    /// What the next transitions say that they have found mapped.
+    pub still_mapped: Option<Vec<StillMapped>>,
+    /// How often it was asked what is mapped.
+    pub looks: usize,
     pub asks: Vec<Ask>,
     pub prepares: Vec<Prepare>,
     pub transitions: Vec<Transition>,
@@ -510,14 +515,18 @@ impl Served {
     }
 
     fn mapped(&self) -> Result<String, Error> {
-        let script = self.script.lock().unwrap();
+        let mut script = self.script.lock().unwrap();
+        script.looks += 1;
         answer(&script.mapped)
     }
 }
 
 impl Script {
     fn take(&mut self, transition: &Transition) -> TransitionReport {
-        let mut report = TransitionReport::default();
+        let mut report = TransitionReport {
+            still_mapped: self.still_mapped.clone(),
+            ..TransitionReport::default()
+        };
         for name in &transition.obsolete {
             self.running.remove(name);
             report.processes.push(outcome(name, Verdict::Stop));

@@ -45,9 +45,8 @@ pub trait Manager {
     /// Tells everyone who was told that a change has ended: a [`crate::transition::Ended`].
     fn end(&self, document: &str) -> Result<(), Error>;
 
-    /// For each process, files that it has mapped: a JSON list of
-    /// `{"process", "pid", "generation", "files": [{"path", "dev", "inode"}]}`, one entry a
-    /// process of each control group.
+    /// The files that the processes of each control group have mapped: a
+    /// [`crate::mappings::Mappings`].
     fn mapped(&self) -> Result<String, Error>;
 
     /// A step of a transition: a [`crate::change::Progress`].

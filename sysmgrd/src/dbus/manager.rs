@@ -1,15 +1,16 @@
 //! `org.changeover.SysMgr1.Manager`, on the system bus and on `sysmgrd.sock`.
 
+use model::ProcessName;
 use model::bus::gate::{Gate, Pass};
 use model::bus::{Error, decode_short, encode};
-use model::{Generation, ProcessName};
-use serde::Serialize;
+use model::mappings::{Mapper, Mappings};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, OwnedFd, interface};
 
 use crate::engine::{Handle, Members, Request};
-use crate::sys::maps::{self, MappedFile};
+use crate::sys::maps;
+use crate::sys::parallel::in_parts;
 
 /// The longest document of a whole node: a change's, with every process of it.
 const LONGEST: usize = model::bus::LONGEST;
@@ -32,15 +33,6 @@ pub enum Trust {
 pub struct Manager {
     engine: Handle,
     trust: Trust,
-}
-
-/// The files that one process has mapped.
-#[derive(Debug, Serialize)]
-struct Mapped {
-    process: ProcessName,
-    pid: u32,
-    generation: Generation,
-    files: Vec<MappedFile>,
 }
 
 impl Manager {
@@ -199,7 +191,7 @@ impl Manager {
         self.engine.ask(|reply| Request::End(ended, reply)).await
     }
 
-    /// For each process of each control group, the files that it has mapped.
+    /// The files that the processes of each control group have mapped.
     async fn mapped(
         &self,
         #[zbus(header)] header: Header<'_>,
@@ -207,14 +199,8 @@ impl Manager {
     ) -> Result<String, Error> {
         let _pass = self.look(&header, connection).await?;
         let groups = self.engine.ask(Request::Members).await?;
-        let look = move || {
-            groups
-                .into_iter()
-                .flat_map(mapped_by)
-                .collect::<Vec<Mapped>>()
-        };
-        let list = tokio::task::spawn_blocking(look).await;
-        encode(&list.map_err(|error| Error::Failed(error.to_string()))?)
+        let mappings = tokio::task::spawn_blocking(move || mappings(&groups)).await;
+        encode(&mappings.map_err(|error| Error::Failed(error.to_string()))?)
     }
 
     /// A step of a transition.
@@ -235,17 +221,24 @@ fn read<T: serde::de::DeserializeOwned>(document: &str) -> Result<T, Error> {
     decode_short(document, LONGEST)
 }
 
-fn mapped_by(group: Members) -> Vec<Mapped> {
-    let Members {
-        process,
-        generation,
-        pids,
-    } = group;
-    let one = |pid| Mapped {
-        process: process.clone(),
+/// Looks at every process of these groups.
+fn mappings(groups: &[Members]) -> Mappings {
+    let mapper = |group: &Members, pid| Mapper {
+        process: group.process.clone(),
         pid,
-        generation,
-        files: maps::of(pid),
+        generation: group.generation,
     };
-    pids.into_iter().map(one).collect()
+    let processes = in_parts(groups, |_, groups| {
+        let all = groups.iter().flat_map(|group| {
+            let pids = group.pids().into_iter();
+            pids.map(move |pid| mapper(group, pid))
+        });
+        all.collect::<Vec<Mapper>>()
+    });
+    let processes = processes.concat();
+    let pids: Vec<u32> = processes.iter().map(|one| one.pid).collect();
+    Mappings {
+        files: maps::of_all(&pids),
+        processes,
+    }
 }

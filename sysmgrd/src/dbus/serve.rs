@@ -61,7 +61,7 @@ impl Drop for Door {
 
 async fn serve_peer(stream: UnixStream, engine: Handle) {
     match peer(stream, engine.clone()).await {
-        Ok(connection) => forward(&connection, engine.signals()).await,
+        Ok(connection) => forward(&connection, engine.signals(), Tells::Progress).await,
         Err(error) => tracing::debug!(%error, "a caller did not come in"),
     }
 }
@@ -90,7 +90,7 @@ pub async fn on_bus(bus: String, engine: Handle) {
             Ok(connection) => {
                 tracing::info!(bus, "on the bus as {NAME}");
                 tokio::select! {
-                    () = forward(&connection, engine.signals()) => {}
+                    () = forward(&connection, engine.signals(), Tells::Everything) => {}
                     () = process::show(&connection, &engine) => {}
                 }
                 tracing::warn!(bus, "the bus has gone; trying again");
@@ -116,8 +116,17 @@ async fn connect(bus: &str, engine: Handle) -> zbus::Result<Connection> {
         .await
 }
 
+/// What a connection is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tells {
+    Everything,
+    /// installd asks how processes are when it needs to know, and has several connections: of a
+    /// change of many processes it would be told each of them several times.
+    Progress,
+}
+
 /// Tells one connection what happens, until it closes.
-async fn forward(connection: &Connection, mut signals: broadcast::Receiver<Signal>) {
+async fn forward(connection: &Connection, mut signals: broadcast::Receiver<Signal>, tells: Tells) {
     let Ok(emitter) = SignalEmitter::new(connection, PATH) else {
         return;
     };
@@ -127,6 +136,7 @@ async fn forward(connection: &Connection, mut signals: broadcast::Receiver<Signa
             signal = signals.recv() => signal,
         };
         let sent = match signal {
+            Ok(Signal::ProcessChanged(_)) if tells == Tells::Progress => Ok(()),
             Ok(signal) => emit(&emitter, &signal).await,
             // A listener that is too slow misses steps; the next one says where things are.
             Err(broadcast::error::RecvError::Lagged(_)) => Ok(()),

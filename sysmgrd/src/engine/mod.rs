@@ -46,7 +46,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::process::Exit;
 use crate::process::machine::{self, Commands};
-use crate::sys::cgroup::Cgroups;
+use crate::sys::cgroup::{Cgroups, Group};
 use crate::sys::fd_store::FdStore;
 use crate::sys::logs::Log;
 use crate::sys::notify_socket::Message;
@@ -101,8 +101,18 @@ pub struct Members {
     pub process: ProcessName,
     /// The generation that they run in.
     pub generation: Generation,
-    /// Their numbers.
-    pub pids: Vec<u32>,
+    group: Option<Group>,
+    main: Option<u32>,
+}
+
+impl Members {
+    /// Their numbers now; asks the kernel, and so is for blocking threads.
+    pub fn pids(&self) -> Vec<u32> {
+        let group = self.group.as_ref();
+        group
+            .map(|group| group.members(self.main))
+            .unwrap_or_default()
+    }
 }
 
 /// Something that happened.
@@ -362,12 +372,7 @@ impl Engine {
     }
 
     fn members(&self) -> Vec<Members> {
-        let list = self.processes.values().map(|process| Members {
-            process: process.name().clone(),
-            generation: process.tree.generation,
-            pids: process.members(),
-        });
-        list.collect()
+        self.processes.values().map(Supervised::group_of).collect()
     }
 
     fn open_view(&self, reply: Reply<View>) {

@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use model::change::{Moment, ProcessOutcome, Verdict, Veto, What};
-use model::transition::{ChangedFile, TransitionReport, Tree};
+use model::transition::{ChangedFile, StillMapped, TransitionReport, Tree};
 use model::{ProcessName, fault};
 
 use super::settling::fallen;
 use super::supervised::{Supervised, Times};
 use super::transition::{Part, Run};
-use super::{Engine, answer};
+use super::{Engine, Members, answer};
 use crate::sys::logs::Log;
+use crate::sys::parallel::in_parts;
 use crate::sys::{clock, maps};
 
 /// How many of its last lines a failure quotes.
@@ -36,7 +37,7 @@ impl Engine {
                 .processes
                 .push(outcome(name, part, process, run.began));
         }
-        let looked_at = self.to_look_at(&run);
+        let to_look_at = self.to_look_at(&run);
         for name in run
             .parts
             .iter()
@@ -52,15 +53,10 @@ impl Engine {
                 let reason = format!("{reason}{}", quote(log).await);
                 report.failed.push(Veto { process, reason });
             }
-            let looked = tokio::task::spawn_blocking(move || looked_at.look()).await;
-            for (name, left) in looked.unwrap_or_default() {
-                let outcome = report
-                    .processes
-                    .iter_mut()
-                    .find(|outcome| outcome.name == name);
-                if let Some(outcome) = outcome {
-                    outcome.detail = Some(format!("still maps {left} of the old generation"));
-                }
+            if let Some(look) = to_look_at
+                && let Ok(found) = tokio::task::spawn_blocking(move || look.look()).await
+            {
+                found.tell(&mut report);
             }
             for reply in replies {
                 fault::point("answer a transition");
@@ -69,22 +65,20 @@ impl Engine {
         });
     }
 
-    /// What the proof after a transition looks at.
-    fn to_look_at(&self, run: &Run) -> LookAt {
+    /// What the proof after a transition looks at; nothing where no file was replaced.
+    fn to_look_at(&self, run: &Run) -> Option<LookAt> {
         let replaced = self.replaced(&run.tree);
-        let part = |name| {
-            run.parts
-                .get(name)
-                .is_some_and(|part| part.wanted.is_some())
-        };
-        let groups = self
-            .processes
-            .values()
-            .filter(|process| !replaced.files.is_empty() && part(process.name()));
-        let groups = groups
-            .map(|process| (process.name().clone(), process.members()))
-            .collect();
-        LookAt { replaced, groups }
+        let named: BTreeSet<(u64, u64)> = run.stale.iter().copied().collect();
+        if replaced.files.is_empty() && named.is_empty() {
+            return None;
+        }
+        let wanted = run.parts.iter().filter(|(_, part)| part.wanted.is_some());
+        let groups = wanted.filter_map(|(name, _)| Some(self.processes.get(name)?.group_of()));
+        Some(LookAt {
+            replaced,
+            named,
+            groups: groups.collect(),
+        })
     }
 
     /// The files that the running change replaces, for those who are moved into `tree`.
@@ -165,20 +159,62 @@ impl Replaced {
 /// Files that must not be mapped any more, and who might.
 struct LookAt {
     replaced: Replaced,
-    groups: Vec<(ProcessName, Vec<u32>)>,
+    /// Those that the transition names: whether they are mapped is a part of its answer.
+    named: BTreeSet<(u64, u64)>,
+    groups: Vec<Members>,
+}
+
+/// What was found mapped, and a path of it.
+struct Found {
+    still: Vec<(StillMapped, String)>,
+    named: BTreeSet<(u64, u64)>,
 }
 
 impl LookAt {
-    pub(super) fn look(self) -> Vec<(ProcessName, String)> {
-        let stale = self.replaced.stale();
-        let mut found = Vec::new();
-        for (name, pids) in self.groups {
-            let mut files = pids.into_iter().flat_map(maps::of);
-            if let Some(file) = files.find(|file| stale.contains(&(file.dev, file.inode))) {
-                found.push((name, file.path));
+    fn look(self) -> Found {
+        let mut stale = self.replaced.stale();
+        stale.extend(&self.named);
+        let still = in_parts(&self.groups, |_, groups| {
+            let all = groups.iter().flat_map(|group| left_in(group, &stale));
+            all.collect::<Vec<_>>()
+        });
+        Found {
+            still: still.concat(),
+            named: self.named,
+        }
+    }
+}
+
+/// The stale files that a group has mapped.
+fn left_in(group: &Members, stale: &BTreeSet<(u64, u64)>) -> Vec<(StillMapped, String)> {
+    let files = group.pids().into_iter().flat_map(|pid| {
+        let files = maps::of(pid).into_iter();
+        files.map(move |file| (pid, file))
+    });
+    let left = files.filter(|(_, file)| stale.contains(&(file.dev, file.inode)));
+    let found = left.map(|(pid, file)| {
+        let still = StillMapped {
+            process: group.process.clone(),
+            pid,
+            file: (file.dev, file.inode),
+        };
+        (still, file.path)
+    });
+    found.collect()
+}
+
+impl Found {
+    fn tell(self, report: &mut TransitionReport) {
+        for (still, path) in self.still.iter().rev() {
+            let mut outcomes = report.processes.iter_mut();
+            if let Some(outcome) = outcomes.find(|outcome| outcome.name == still.process) {
+                outcome.detail = Some(format!("still maps {path} of the old generation"));
             }
         }
-        found
+        let named = self.named;
+        let all = self.still.into_iter().map(|(still, _)| still);
+        let of_named = all.filter(|still| named.contains(&still.file)).collect();
+        report.still_mapped = (!named.is_empty()).then_some(of_named);
     }
 }
 

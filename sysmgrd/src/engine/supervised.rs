@@ -9,6 +9,7 @@ use model::transition::{Tree, Wanted};
 use model::{PackageName, ProcessName, ProcessSpec};
 use tokio::task::AbortHandle;
 
+use super::Members;
 use super::told::Session;
 use crate::process::machine::{Rules, State};
 use crate::process::restart::History;
@@ -186,6 +187,16 @@ impl Supervised {
             .as_ref()
             .map(|group| group.members(self.main))
             .unwrap_or_default()
+    }
+
+    /// Its group, to be looked at on another thread.
+    pub(super) fn group_of(&self) -> Members {
+        Members {
+            process: self.name().clone(),
+            generation: self.tree.generation,
+            group: self.group.clone(),
+            main: self.main,
+        }
     }
 
     /// Why it failed, where it did.

@@ -37,6 +37,8 @@ pub(crate) struct Run {
     /// Whether it takes back what an earlier one for the same change did.
     pub(super) is_back: bool,
     pub(super) settling: Settling,
+    /// Device and inode of files that nobody whom it starts or tells may have mapped at its end.
+    pub(super) stale: Vec<(u64, u64)>,
 }
 
 /// What a transition is to bring about.
@@ -44,6 +46,7 @@ struct Aim {
     parts: BTreeMap<ProcessName, Part>,
     state: BTreeMap<ProcessName, StateAct>,
     settling_ms: u64,
+    stale: Vec<(u64, u64)>,
 }
 
 impl Aim {
@@ -53,6 +56,7 @@ impl Aim {
             parts,
             state: BTreeMap::new(),
             settling_ms: 0,
+            stale: Vec::new(),
         }
     }
 }
@@ -171,6 +175,7 @@ impl Engine {
             parts,
             state: wanted.state,
             settling_ms: wanted.settling_ms,
+            stale: wanted.stale,
         };
         self.plan(Some(wanted.change), wanted.tree, aim, reply);
     }
@@ -240,6 +245,7 @@ impl Engine {
             parts,
             state,
             settling_ms,
+            stale,
         } = aim;
         let members = self.members_of(&parts, &tree);
         let walk = match graph(&members) {
@@ -258,6 +264,7 @@ impl Engine {
             began: clock::now(),
             is_back: self.is_back(change, tree.generation),
             settling: Settling::new(settling_ms),
+            stale,
         };
         if !starts {
             // Nothing has to see it now; what starts later, and commands, do.

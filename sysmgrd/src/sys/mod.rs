@@ -11,6 +11,7 @@ pub mod maps;
 pub mod notify_socket;
 pub mod open_files;
 pub mod own_directories;
+pub mod parallel;
 pub mod places;
 pub mod reap;
 pub mod session_socket;

@@ -413,6 +413,7 @@ pub fn starting(tree: Tree, specs: impl IntoIterator<Item = ProcessSpec>) -> Tra
         told: Vec::new(),
         state: BTreeMap::new(),
         settling_ms: 0,
+        stale: Vec::new(),
     }
 }
 

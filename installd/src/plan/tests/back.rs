@@ -215,8 +215,7 @@ fn generations_that_retention_takes_are_told_beforehand() {
     pinned.world.pinned.insert(Generation(1));
     assert_eq!(lost(&pinned, &["+a=2"]), []);
     // A generation in which a process stays is kept while it lives there.
-    let mut inhabited = with.mapped("app", "/usr/bin/app");
-    std::sync::Arc::make_mut(&mut inhabited.world.running)[0].generation = Generation(1);
+    let inhabited = with.mapped("app", "/usr/bin/app");
     assert_eq!(lost(&inhabited, &["+a=2"]), []);
     assert_eq!(lost(&inhabited, &["-app"]), [Generation(1)]);
     let a = package("a", "1")

@@ -12,7 +12,9 @@ use resolve::deps::Shelf;
 use resolve::loader::Rules;
 use resolve::{Characteristics, Package};
 
-use crate::plan::{Active, ActiveIndex, KeptGeneration, Plan, Running, Selected, World, plan};
+use crate::plan::{
+    Active, ActiveIndex, KeptGeneration, Plan, Running, RunningSet, Selected, World, by_path, plan,
+};
 
 pub(super) const LIB: &str = "/usr/lib/x86_64-linux-gnu";
 
@@ -206,6 +208,8 @@ impl Made {
 pub(super) struct Node {
     pub(super) world: World,
     rules: Rules,
+    /// Who runs, and what each has mapped.
+    running: Vec<(Running, Vec<String>)>,
 }
 
 impl Node {
@@ -243,7 +247,11 @@ impl Node {
             free: None,
             trial_max: u64::MAX,
         };
-        Self { world, rules }
+        Self {
+            world,
+            rules,
+            running: Vec::new(),
+        }
     }
 
     /// With this package in the store.
@@ -260,18 +268,21 @@ impl Node {
 
     /// With `process` running, and `path` among the files that it has mapped.
     pub(super) fn mapped(mut self, process: &str, path: &str) -> Self {
-        let running = Arc::make_mut(&mut self.world.running);
-        let known = running.iter_mut().find(|one| one.name.as_str() == process);
-        if let Some(running) = known {
-            running.mapped.push(path.to_owned());
-            return self;
+        let mut known = self.running.iter_mut();
+        match known.find(|(one, _)| one.name.as_str() == process) {
+            Some((_, mapped)) => mapped.push(path.to_owned()),
+            None => self.running.push((
+                Running {
+                    name: process.parse().unwrap(),
+                    generation: Generation(1),
+                    registered: false,
+                },
+                vec![path.to_owned()],
+            )),
         }
-        running.push(Running {
-            name: process.parse().unwrap(),
-            generation: Generation(1),
-            registered: false,
-            mapped: vec![path.to_owned()],
-        });
+        let all = self.running.iter().map(|(one, _)| one.clone()).collect();
+        let mapped = by_path(self.running.iter().map(|(_, mapped)| mapped));
+        self.world.running = Arc::new(RunningSet::new(&self.world.index, all, mapped));
         self
     }
 
@@ -300,6 +311,7 @@ impl Node {
         Self {
             world,
             rules: self.rules.clone(),
+            running: self.running.clone(),
         }
     }
 
