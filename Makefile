@@ -58,6 +58,13 @@ bench: ## Measure speed and memory side by side with the named peers
 		--example plan_speed --example signature_speed --example voter
 	@PATH="$(CURDIR)/target/release:$$PATH" tests/bench/bench.sh
 
+.PHONY: bench-vm
+bench-vm: ## Measure a changeover against systemctl restart, on Debian 12's own kernel in QEMU
+	@tests/setup.sh build bench vm
+	cargo build --quiet --release -p installd -p sysmgrd -p pkgtool --bins
+	@tests/vm/image.sh .cache/vm
+	@PATH="$(CURDIR)/target/release:$$PATH" tests/bench/vm.sh .cache/vm
+
 .PHONY: test-vm
 test-vm: ## Run the view, control-group, boot and demo tests on Debian 12's own kernel in QEMU
 	@tests/setup.sh build demo vm

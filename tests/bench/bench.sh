@@ -124,7 +124,7 @@ bench_changeover() {
 	if [ -d /run/systemd/system ]; then
 		beside_systemd
 	else
-		row "systemctl restart of as many units" "skipped: systemd does not run here"
+		row "systemctl restart of as many units" "skipped: systemd does not run here; make bench-vm measures it"
 	fi
 }
 
