@@ -1,6 +1,17 @@
-//! What holds for a fleet: the hash by which software is compared, and dependencies within nodes
-//! and between them.
+//! What holds for a fleet: which software a node gets, the hash by which software is compared, and
+//! dependencies within nodes and between them.
+//!
+//! The master and each node use the same functions: a node computes itself what it is told, and
+//! refuses a difference.
 
+mod check;
+mod facts;
+mod order;
+mod ranks;
 mod software;
 
+pub use check::{Discrepancy, NodeSoftware, Others, check, fresh};
+pub use facts::{characteristics, differences, merged};
+pub use order::{Ordered, order_for, shelf_for};
+pub use ranks::ranks;
 pub use software::software_hash;

@@ -99,7 +99,7 @@ impl Package {
 }
 
 /// What a node is: decides which dependencies hold and which files are chosen.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Characteristics {
     /// ELF machine name: `x86_64`, `aarch64`, …
     pub arch: String,
