@@ -223,6 +223,12 @@ impl Rollout {
         &self.parts
     }
 
+    /// Whether a node takes part, or may still come back to it.
+    pub fn concerns(&self, node: &NodeName) -> bool {
+        let part = self.parts.get(node);
+        part.is_some_and(|part| part.late || !matches!(part.phase, NodePhase::LeftOut { .. }))
+    }
+
     /// What has to be stored, before anything that the last steps answered is done.
     pub fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
