@@ -32,7 +32,8 @@ restarts() {
 status=0
 for n in 1 10 100; do
 	line=$(CHANGEOVER_SETTLING=0 pkgtool --quiet sandbox -- \
-		/mnt/changeover.sh "/mnt/trivial-$n" "$n" /mnt/floor) || status=1
+		/mnt/changeover.sh "/mnt/trivial-$n" "$n" /mnt/floor 2>/run/said) ||
+		{ status=1; tail -n 5 /run/said; }
 	echo "$line"
 	ours=$(sed -n 's/.*activate *\([0-9.]*\) ms.*/\1/p' <<<"$line")
 	theirs=$(restarts "$n") || status=1
