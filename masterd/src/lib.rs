@@ -14,8 +14,13 @@
 //! **Architecture invariant:** no message that lets a node act leaves before its decision is in the
 //! store. **Architecture invariant:** nothing but `trust` compares a secret or reads a certificate.
 
+pub mod api;
 pub mod audit;
 pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod import;
 pub mod plan;
 pub mod store;
+pub mod sys;
 pub mod trust;
