@@ -31,6 +31,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whose packages are taken.
     pub trust: Trust,
+    /// What a fleet may know of the node.
+    pub fleet: Fleet,
     /// Where the kernel says which boot this is.
     pub boot_id_file: PathBuf,
 }
@@ -47,6 +49,7 @@ impl Default for Config {
             node: Node::default(),
             timeouts: Timeouts::default(),
             trust: Trust::default(),
+            fleet: Fleet::default(),
             boot_id_file: "/proc/sys/kernel/random/boot_id".into(),
         }
     }
@@ -137,6 +140,22 @@ impl Default for Trust {
         Self {
             unsigned: Unsigned::Refuse,
             directory: "/etc/changeover/trust.d".into(),
+        }
+    }
+}
+
+/// What a fleet may know of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Fleet {
+    /// Programs that print the names of features that the node has, one a line.
+    pub features: PathBuf,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self {
+            features: "/etc/changeover/features.d".into(),
         }
     }
 }
@@ -238,6 +257,7 @@ impl Config {
             ("run-dir", &self.run_dir),
             ("machine-root", &self.machine_root),
             ("trust.directory", &self.trust.directory),
+            ("fleet.features", &self.fleet.features),
         ];
         for (field, path) in absolute {
             if !path.is_absolute() {

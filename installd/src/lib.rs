@@ -1,13 +1,15 @@
 //! installd: stores packages, plans changes and carries them out.
 //!
 //! ```text
-//! main ─► dbus ─► engine ─► plan ─► resolve ─► model
-//!                   └─────► sys
+//! main ─► dbus ─► follow ─► engine ─► plan ─► resolve ─► model
+//!                   └──────►  └─────► sys
 //! ```
 //! - [`config`]: where things are on this node, and what the node is.
 //! - [`dbus`]: decodes a call, asks the engine, encodes the answer. It has no opinion.
 //! - [`engine`]: one task owns the node's state and answers one mailbox; a change runs beside it
 //!   and tells it the end. It carries plans out and chooses nothing.
+//! - [`follow`]: the fleet: a task of its own that holds the link to a master and has the engine do
+//!   what was decided there.
 //! - [`plan`]: pure: a snapshot of the node and a request in, a plan out. Every decision is here.
 //! - [`sys`]: effects: the store, generation trees, SQLite, `/etc`, accounts, sysmgrd's socket.
 //!
@@ -20,5 +22,6 @@
 pub mod config;
 pub mod dbus;
 pub mod engine;
+pub mod follow;
 pub mod plan;
 pub mod sys;

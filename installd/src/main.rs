@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use installd::config::Config;
 use installd::sys::incoming::Incoming;
-use installd::{dbus, engine};
+use installd::{dbus, engine, follow};
 use model::report::OneLine;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -30,8 +30,9 @@ async fn main() -> anyhow::Result<()> {
     let (bus, incoming) = (config.bus.clone(), config.state_dir.join("incoming"));
     let incoming = Incoming::open(&incoming)?;
     let limit = config.timeouts.sysmgrd.limit().unwrap_or(Duration::MAX);
-    let (handle, engine) = engine::start(config)?;
-    dbus::serve(bus, handle.clone()).await?;
+    let (handle, engine) = engine::start(config.clone())?;
+    let follow = follow::start(&config, handle.clone())?;
+    dbus::serve(bus, handle.clone(), follow).await?;
     tokio::spawn(engine::incoming(incoming, handle.clone()));
     tokio::spawn(async move {
         handle.settled(limit).await;

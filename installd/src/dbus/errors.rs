@@ -4,6 +4,7 @@ use model::bus;
 use model::report::Chain;
 
 use crate::engine::Error;
+use crate::follow;
 use crate::sys;
 
 /// The error for the bus; its text says the reason and the way out.
@@ -23,5 +24,17 @@ pub(super) fn told(error: &Error) -> bus::Error {
         )
         | Error::Sysmgrd(_)
         | Error::Ending => bus::Error::Failed(text),
+    }
+}
+
+/// The same for the follower's errors.
+pub(super) fn told_of_fleet(error: &follow::Error) -> bus::Error {
+    let text = Chain(error).to_string();
+    match error {
+        follow::Error::Invalid(_) => bus::Error::Invalid(text),
+        follow::Error::Engine(error) => told(error),
+        follow::Error::Master(_) | follow::Error::Effect(_) | follow::Error::Ending => {
+            bus::Error::Failed(text)
+        }
     }
 }

@@ -16,9 +16,10 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Connection, OwnedFd, interface};
 
 use super::caller::Allowed;
-use super::errors::told;
+use super::errors::{told, told_of_fleet};
 use super::objects::Objects;
 use crate::engine::{Handle, View};
+use crate::follow;
 
 /// The longest request, filter and path that are read, in bytes.
 const LONGEST: usize = 1024 * 1024;
@@ -31,6 +32,7 @@ const MOST: usize = 10_000;
 #[derive(Debug)]
 pub struct Manager {
     engine: Handle,
+    follow: follow::Handle,
     gate: Gate,
     /// One look at everything at a time.
     verifying: Semaphore,
@@ -38,9 +40,10 @@ pub struct Manager {
 
 impl Manager {
     /// The object over this engine.
-    pub fn new(engine: Handle) -> Self {
+    pub fn new(engine: Handle, follow: follow::Handle) -> Self {
         Self {
             engine,
+            follow,
             gate: Gate::new(rustix::process::geteuid().as_raw()),
             verifying: Semaphore::new(1),
         }
@@ -61,6 +64,19 @@ impl Manager {
             .change(connection, header)
             .await
             .map(Allowed::from)
+    }
+
+    /// The same for a change of what runs, which on a managed node is the fleet's.
+    async fn change_set(
+        &self,
+        connection: &Connection,
+        header: &Header<'_>,
+    ) -> Result<Allowed, Error> {
+        let allowed = self.change_node(connection, header).await?;
+        match self.follow.refuses_local_change() {
+            None => Ok(allowed),
+            Some(why) => Err(Error::NotAllowed(why)),
+        }
     }
 }
 
@@ -176,7 +192,7 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
-        let allowed = self.change_node(connection, &header).await?;
+        let allowed = self.change_set(connection, &header).await?;
         let report = self
             .engine
             .apply(self::request(request)?, allowed.by.clone())
@@ -214,7 +230,7 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
-        let allowed = self.change_node(connection, &header).await?;
+        let allowed = self.change_set(connection, &header).await?;
         let report = self.engine.commit(allowed.by.clone()).await;
         bus::encode(&report.map_err(|error| told(&error))?)
     }
@@ -287,6 +303,48 @@ impl Manager {
         })?;
         let report = self.engine.verify(thoroughness).await;
         bus::encode(&report.map_err(|error| told(&error))?)
+    }
+
+    async fn join(
+        &self,
+        join: &str,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _allowed = self.change_node(connection, &header).await?;
+        let joined = self.follow.join(bus::decode_short(join, LONGEST)?).await;
+        bus::encode(&joined.map_err(|error| told_of_fleet(&error))?)
+    }
+
+    async fn leave(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<bool, Error> {
+        let _allowed = self.change_node(connection, &header).await?;
+        let left = self.follow.leave().await;
+        left.map_err(|error| told_of_fleet(&error))
+    }
+
+    async fn fleet(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _pass = self.look(connection, &header).await?;
+        bus::encode(&self.follow.membership())
+    }
+
+    async fn hold(
+        &self,
+        reason: &str,
+        until: u64,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _allowed = self.change_node(connection, &header).await?;
+        let held = self.follow.hold(reason.to_owned(), until).await;
+        bus::encode(&held.map_err(|error| told_of_fleet(&error))?)
     }
 
     #[zbus(signal)]

@@ -65,7 +65,10 @@ impl Engine {
             let why = "a kept generation cannot be tried: go back to it without --trial";
             return Err(Error::Invalid(why.to_owned()));
         }
-        let ends_it = request.to == Some(self.db.committed()?);
+        let committed = self.db.committed()?;
+        let to_nothing = request.exactly.as_ref().is_some_and(Vec::is_empty);
+        let ends_it =
+            request.to == Some(committed) || committed == Generation(0) && to_nothing;
         if !self.active.row.trial || request.trial || ends_it {
             return Ok(());
         }

@@ -35,6 +35,8 @@ pub struct Software {
     /// What runs, in the order that holds.
     pub active: Vec<Package>,
     /// What the next boot runs.
+    pub committed_generation: Generation,
+    /// Its packages, in order.
     pub committed: Vec<Package>,
     /// What runs is gone after a reboot unless it is committed.
     pub trial: bool,
@@ -127,14 +129,15 @@ impl Engine {
     }
 
     fn software(&self) -> Result<Software, Error> {
-        let committed = self.db.committed()?;
-        let committed = if committed == self.running {
+        let committed_generation = self.db.committed()?;
+        let committed = if committed_generation == self.running {
             self.active.order.clone()
         } else {
-            observe::active(&self.context, &self.db, &self.shelf, committed)?.order
+            observe::active(&self.context, &self.db, &self.shelf, committed_generation)?.order
         };
         Ok(Software {
             generation: self.running,
+            committed_generation,
             active: self.active.order.clone(),
             committed,
             trial: self.active.row.trial,

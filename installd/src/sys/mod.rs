@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod config_files;
 pub mod db;
+pub mod features;
 pub mod generation;
 pub mod history;
 pub mod incoming;
@@ -11,6 +12,7 @@ pub mod inspect;
 pub mod journal;
 pub mod layer;
 pub mod loader;
+pub mod master;
 pub mod objects;
 pub mod packages;
 pub mod rooted;

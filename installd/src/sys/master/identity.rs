@@ -79,7 +79,9 @@ impl Identity {
     /// From the PEM of both.
     pub fn parse(pem: &str) -> Result<Self, Error> {
         let (_, chain) = parts(pem)?;
-        let first = chain.first().ok_or_else(|| bad("there is no certificate"))?;
+        let first = chain
+            .first()
+            .ok_or_else(|| bad("there is no certificate"))?;
         let (_, certificate) = X509Certificate::from_der(first)
             .map_err(|error| bad(format!("the certificate cannot be read: {error}")))?;
         let valid = certificate.validity();
@@ -99,9 +101,7 @@ impl Identity {
     }
 
     /// For a handshake.
-    pub fn parts(
-        &self,
-    ) -> Result<(PrivateKeyDer<'static>, Vec<CertificateDer<'static>>), Error> {
+    pub fn parts(&self) -> Result<(PrivateKeyDer<'static>, Vec<CertificateDer<'static>>), Error> {
         parts(&self.pem)
     }
 

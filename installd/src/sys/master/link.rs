@@ -149,7 +149,10 @@ async fn converse(
 async fn send(link: &mut Link, letter: &FromNode) -> Result<(), String> {
     let text = serde_json::to_string(letter).map_err(|error| error.to_string())?;
     if text.len() > MOST_MESSAGE {
-        tracing::warn!(bytes = text.len(), "a message to the master is too long and is left out");
+        tracing::warn!(
+            bytes = text.len(),
+            "a message to the master is too long and is left out"
+        );
         return Ok(());
     }
     let sent = link.send(Message::Text(text.into())).await;

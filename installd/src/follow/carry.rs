@@ -1,0 +1,461 @@
+//! An order of the master's, from the signed document to its end: fetch, stage, perhaps wait for
+//! the others, switch.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::change::{ChangeReport, Outcome, Request};
+use model::report::Chain;
+use model::trust::Signed;
+use model::wire::{FromNode, NodeEnd, NodeProgress, RolloutId, Wanted};
+use model::{Digest, PackageId};
+use resolve::Characteristics;
+use resolve::fleet::software_hash;
+use tokio::sync::{mpsc, oneshot};
+
+use super::fetch::{self, Fetch};
+use super::kept::{Pending, Phase};
+use super::{Carrying, Error, Follower, Message, judge, now};
+use crate::engine::{self, Gate};
+use crate::sys::objects::Objects;
+use crate::sys::packages::parts::Parts;
+use crate::sys::packages::regular;
+
+/// How a part of an order ended.
+pub(super) enum Carried {
+    /// All packages are in the store; or not, and why.
+    Staged(Wanted, Result<Vec<PackageId>, String>),
+    /// The engine is done.
+    Changed(Wanted, Result<ChangeReport, String>),
+    /// The engine has taken it back, or not.
+    WentBack(Result<ChangeReport, String>, String),
+}
+
+impl Follower {
+    /// A wanted state has come.
+    pub(super) async fn wanted(&mut self, signed: Signed) {
+        let Some((member, _)) = &self.member else {
+            return;
+        };
+        let known = judge::Known {
+            node: &member.node,
+            master_key: &member.master_key,
+            highest: (self.state.epoch, self.state.counter),
+            document: self.state.wanted.as_ref(),
+            now: now(),
+        };
+        let wanted = match judge::wanted(&signed, known) {
+            Ok(wanted) => wanted,
+            Err(why) => {
+                tracing::warn!("{why}");
+                self.problems = vec![why];
+                return;
+            }
+        };
+        if self.is_known(&wanted) {
+            return;
+        }
+        if let Err(why) = self.take_on(&wanted, signed).await {
+            self.ended_without_change(&wanted, Chain(&why).to_string());
+        }
+    }
+
+    /// The same document again: what it began goes on, and what it came to is told again.
+    fn is_known(&mut self, wanted: &Wanted) -> bool {
+        let number = (wanted.epoch, wanted.counter);
+        let carried = self
+            .carrying
+            .as_ref()
+            .is_some_and(|one| one.counter == number);
+        let pending = self.state.pending.as_ref();
+        let waits = pending.is_some_and(|one| (one.wanted.epoch, one.wanted.counter) == number);
+        let end = self.state.end.clone();
+        let end = end.filter(|end| (end.epoch, end.counter) == number);
+        let has_ended = end.is_some();
+        if let Some(mut end) = end {
+            end.installed = self.installed();
+            self.say(FromNode::Ended(Box::new(end)));
+        }
+        carried || waits || has_ended
+    }
+
+    async fn take_on(&mut self, wanted: &Wanted, signed: Signed) -> Result<(), Error> {
+        self.withdraw("it was decided");
+        if self.carrying.is_some() {
+            self.stop_carrying("a newer wanted state came");
+        }
+        self.state.epoch = wanted.epoch;
+        self.state.counter = wanted.counter;
+        self.state.wanted = Some(signed);
+        self.state.end = None;
+        self.save()?;
+        self.refuse_held()?;
+        if self.state.pending.is_some() {
+            return Err(Error::Invalid(
+                "the change before is not at its end: its report has not been answered yet"
+                    .to_owned(),
+            ));
+        }
+        let node = self.become_for(&wanted.selected_for).await?;
+        let software = self.engine.software().await?;
+        let runs = software_hash(&software.active, &node);
+        if let Some(base) = wanted.orders.base
+            && runs != base
+            && runs != wanted.software
+        {
+            return Err(Error::Invalid(format!(
+                "this node runs software {runs}, and the decision was made on {base}: ask again"
+            )));
+        }
+        let objects = Objects::open(&self.config.state_dir.join("store"))?;
+        let has: HashMap<Digest, PathBuf> = (software.active.iter())
+            .flat_map(|package| regular(&package.manifest))
+            .map(|(spec, _)| (spec.digest, objects.path(spec.key())))
+            .collect();
+        let staging = Staging {
+            engine: self.engine.clone(),
+            fetch: self.fetch(wanted.list, wanted.orders.rollout)?,
+            spool: self.spool(),
+            node,
+            has,
+        };
+        let (mailbox, order) = (self.mailbox.clone(), wanted.clone());
+        let task = tokio::spawn(async move {
+            let staged = staging.stage(&order).await;
+            let staged = staged.map_err(|error| Chain(&error).to_string());
+            let carried = Carried::Staged(order, staged);
+            drop(mailbox.send(Message::Carried(Box::new(carried))).await);
+        });
+        self.carrying = Some(Carrying {
+            rollout: wanted.orders.rollout,
+            counter: (wanted.epoch, wanted.counter),
+            phase: "fetch",
+            go: None,
+            abort: None,
+            fetching: Some(task.abort_handle()),
+        });
+        Ok(())
+    }
+
+    /// The way to what a list needs; how far it is goes to the master.
+    pub(super) fn fetch(&self, list: Digest, rollout: Option<RolloutId>) -> Result<Fetch, Error> {
+        let Some((member, _)) = &self.member else {
+            return Err(Error::Invalid("this node is in no fleet".to_owned()));
+        };
+        let mailbox = self.mailbox.clone();
+        let told = move |progress: transfer::Progress| {
+            let Some(rollout) = rollout else {
+                return;
+            };
+            let progress = NodeProgress {
+                rollout,
+                phase: "fetch".to_owned(),
+                what: format!("{} objects are here", progress.objects),
+                count: Some((progress.bytes, progress.of)),
+            };
+            // Who is told too late is told the next step.
+            let _told = mailbox.try_send(Message::Say(Box::new(FromNode::Progress(progress))));
+        };
+        let rate = self.settings.borrow().rate;
+        let lists = (list, self.state.list);
+        Fetch::new(member, lists, (self.spool(), rate), Arc::new(told))
+    }
+
+    pub(super) async fn carried(&mut self, carried: Carried) {
+        match carried {
+            Carried::Staged(wanted, staged) => {
+                let number = (wanted.epoch, wanted.counter);
+                if self
+                    .carrying
+                    .as_ref()
+                    .is_none_or(|one| one.counter != number)
+                {
+                    return;
+                }
+                let changing = match staged {
+                    Ok(list) => self.change(&wanted, list),
+                    Err(why) => Err(Error::Invalid(why)),
+                };
+                if let Err(error) = changing {
+                    self.state.pending = None;
+                    self.ended_without_change(&wanted, Chain(&error).to_string());
+                }
+            }
+            Carried::Changed(wanted, report) => self.changed(&wanted, report).await,
+            Carried::WentBack(report, why) => self.went_back(report, &why).await,
+        }
+    }
+
+    /// Has the engine do it. That it was told is on the disk before it is.
+    fn change(&mut self, wanted: &Wanted, list: Vec<PackageId>) -> Result<(), Error> {
+        self.state.pending = Some(Pending {
+            wanted: wanted.clone(),
+            phase: Phase::Changing,
+        });
+        self.save()?;
+        let orders = &wanted.orders;
+        let request = Request {
+            exactly: Some(list),
+            uncommitted: waits_for_contact(wanted),
+            force: orders.force,
+            force_processes: orders.force_processes.clone(),
+            keep_on_failure: orders.keep_on_failure,
+            one_way: orders.one_way,
+            ..Request::default()
+        };
+        let (gate, go) = match (orders.together, orders.rollout) {
+            (true, Some(rollout)) => {
+                let (gate, go) = self.gate(rollout, orders.go_timeout_ms);
+                (Some(gate), Some(go))
+            }
+            _ => (None, None),
+        };
+        if let Some(carrying) = &mut self.carrying {
+            carrying.phase = "change";
+            carrying.go = go;
+            carrying.fetching = None;
+        }
+        let (engine, mailbox, wanted) = (self.engine.clone(), self.mailbox.clone(), wanted.clone());
+        let progress = tell_progress(&engine, mailbox.clone(), orders.rollout);
+        tokio::spawn(async move {
+            let report = engine.apply_at(request, gate).await;
+            progress.abort();
+            let report = report.map_err(|error| Chain(&error).to_string());
+            let carried = Carried::Changed(wanted, report);
+            drop(mailbox.send(Message::Carried(Box::new(carried))).await);
+        });
+        Ok(())
+    }
+
+    fn gate(&self, rollout: RolloutId, ms: u64) -> (Gate, oneshot::Sender<Result<(), String>>) {
+        let (ready, is_ready) = oneshot::channel();
+        let (say_go, go) = oneshot::channel();
+        let mailbox = self.mailbox.clone();
+        tokio::spawn(async move {
+            if is_ready.await.is_ok() {
+                drop(mailbox.send(Message::Ready(rollout)).await);
+            }
+        });
+        let within = Duration::from_millis(ms);
+        (Gate { ready, go, within }, say_go)
+    }
+
+    pub(super) async fn ready(&mut self, rollout: RolloutId) {
+        if let Some(carrying) = &mut self.carrying
+            && carrying.rollout == Some(rollout)
+        {
+            carrying.phase = "waiting";
+            self.say(FromNode::Waiting { rollout });
+        }
+    }
+
+    /// The engine is done with it.
+    async fn changed(&mut self, wanted: &Wanted, report: Result<ChangeReport, String>) {
+        let abort = self.carrying.take().and_then(|carrying| carrying.abort);
+        let report = match report {
+            Ok(report) => report,
+            Err(why) => {
+                self.state.pending = None;
+                return self.ended_without_change(wanted, why);
+            }
+        };
+        let runs = report.outcome == Outcome::Done && !report.unfinished;
+        let waits = runs && report.trial;
+        if let Some(pending) = self.state.pending.as_mut().filter(|_| waits) {
+            pending.phase = match wanted.orders.contact_timeout_ms {
+                0 => Phase::Trial,
+                ms => Phase::Contact {
+                    back_at: now() + ms.div_ceil(1000),
+                },
+            };
+        } else {
+            self.state.pending = None;
+        }
+        if runs && !waits {
+            self.state.list = Some(wanted.list);
+        }
+        let detail = report.detail.clone().filter(|_| !runs);
+        self.end(wanted, Some(report), detail).await;
+        fetch::empty(&self.spool());
+        if let Some(why) = abort.filter(|_| waits) {
+            self.go_back(why).await;
+        }
+    }
+
+    /// Nothing was begun, or nothing was touched.
+    pub(super) fn ended_without_change(&mut self, wanted: &Wanted, why: String) {
+        tracing::warn!("the wanted state is not carried out: {why}");
+        self.carrying = None;
+        if let Some(end) = self.end_of(wanted, None, Some(why)) {
+            self.state.end = Some(end);
+            self.tell_end();
+        }
+    }
+
+    async fn end(&mut self, wanted: &Wanted, report: Option<ChangeReport>, detail: Option<String>) {
+        self.look().await;
+        if let Some(end) = self.end_of(wanted, report, detail) {
+            self.state.end = Some(end);
+        }
+        self.tell_end();
+    }
+
+    pub(super) fn end_of(
+        &self,
+        wanted: &Wanted,
+        report: Option<ChangeReport>,
+        detail: Option<String>,
+    ) -> Option<NodeEnd> {
+        Some(NodeEnd {
+            rollout: wanted.orders.rollout?,
+            epoch: wanted.epoch,
+            counter: wanted.counter,
+            report: report.map(Box::new),
+            detail,
+            check: None,
+            installed: self.installed(),
+        })
+    }
+
+    /// It is on the disk before it is told, and told again with each link until it is answered.
+    pub(super) fn tell_end(&mut self) {
+        if let Err(error) = self.save() {
+            tracing::error!(error = %Chain(&error), "the end of an order is not on the disk");
+        }
+        if let Some(mut end) = self.state.end.clone() {
+            end.installed = self.installed();
+            self.say(FromNode::Ended(Box::new(end)));
+        }
+    }
+
+    pub(super) fn go(
+        &mut self,
+        rollout: RolloutId,
+        number: (model::wire::Epoch, model::wire::Counter),
+    ) {
+        let Some(carrying) = &mut self.carrying else {
+            return;
+        };
+        if carrying.rollout == Some(rollout)
+            && carrying.counter == number
+            && let Some(go) = carrying.go.take()
+        {
+            carrying.phase = "change";
+            // One that has ended by itself has said so.
+            let _told = go.send(Ok(()));
+        }
+    }
+
+    /// Leaves, or takes back, what was begun of an update.
+    pub(super) async fn abort(&mut self, rollout: RolloutId, reason: String) {
+        if self
+            .asking
+            .as_ref()
+            .is_some_and(|(asked, ..)| *asked == rollout)
+        {
+            self.withdraw(&reason);
+        }
+        if self
+            .carrying
+            .as_ref()
+            .is_some_and(|one| one.rollout == Some(rollout))
+        {
+            return self.stop_carrying(&reason);
+        }
+        let pending = self.state.pending.as_ref().map(Pending::rollout);
+        if pending == Some(Some(rollout)) {
+            self.go_back(format!("the fleet's master takes it back: {reason}"))
+                .await;
+        }
+    }
+
+    fn stop_carrying(&mut self, reason: &str) {
+        let Some(carrying) = &mut self.carrying else {
+            return;
+        };
+        let why = format!("the fleet's master takes it back: {reason}");
+        if let Some(go) = carrying.go.take() {
+            let _told = go.send(Err(why));
+        } else if let Some(fetching) = carrying.fetching.take() {
+            fetching.abort();
+            self.carrying = None;
+            let wanted = self.state.wanted.as_ref();
+            let wanted: Option<Wanted> =
+                wanted.and_then(|signed| serde_json::from_str(&signed.text).ok());
+            if let Some(wanted) = wanted {
+                self.ended_without_change(&wanted, why);
+            }
+        } else {
+            // It is past the point where it could just be left: it is taken back at its end.
+            carrying.abort = Some(why);
+        }
+    }
+}
+
+/// Whether the change stays uncommitted until the master has answered.
+pub(super) fn waits_for_contact(wanted: &Wanted) -> bool {
+    wanted.orders.trial || wanted.orders.contact_timeout_ms > 0
+}
+
+/// Passes on what the engine tells while it changes the node.
+fn tell_progress(
+    engine: &engine::Handle,
+    mailbox: mpsc::Sender<Message>,
+    rollout: Option<RolloutId>,
+) -> tokio::task::AbortHandle {
+    let mut told = engine.progress();
+    let task = tokio::spawn(async move {
+        let mut last = String::new();
+        while let Ok(progress) = told.recv().await {
+            let Some(rollout) = rollout.filter(|_| progress.phase != last) else {
+                continue;
+            };
+            last.clone_from(&progress.phase);
+            let progress = NodeProgress {
+                rollout,
+                phase: progress.phase,
+                what: progress.what,
+                count: progress.count,
+            };
+            let _told = mailbox.try_send(Message::Say(Box::new(FromNode::Progress(progress))));
+        }
+    });
+    task.abort_handle()
+}
+
+/// What brings a wanted state's packages into the store.
+struct Staging {
+    engine: engine::Handle,
+    fetch: Fetch,
+    spool: PathBuf,
+    node: Characteristics,
+    /// Objects that patches can start from.
+    has: HashMap<Digest, PathBuf>,
+}
+
+impl Staging {
+    async fn stage(self, wanted: &Wanted) -> Result<Vec<PackageId>, Error> {
+        let packages = self.fetch.packages().await?;
+        let list: Vec<PackageId> = packages.iter().map(|one| one.id.clone()).collect();
+        let shelf = packages.iter();
+        let shelf: Vec<resolve::Package> = shelf
+            .map(|one| resolve::Package::new(one.id.clone(), Arc::new(one.manifest.clone())))
+            .collect();
+        let order = resolve::order::effective(&shelf, &self.node);
+        let own = software_hash(&order, &self.node);
+        if own != wanted.software {
+            return Err(Error::Invalid(judge::differs(own, wanted.software)));
+        }
+        let lacking = self.engine.lacking(packages.clone()).await?;
+        let has = |digest: &Digest| self.has.get(digest).cloned();
+        self.fetch.objects(&lacking, &has).await?;
+        let parts = Parts {
+            packages,
+            spool: self.spool,
+        };
+        self.engine.add_parts(parts).await?;
+        Ok(list)
+    }
+}

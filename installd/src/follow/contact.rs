@@ -1,0 +1,264 @@
+//! A change cannot cut the node off for ever: what the master has not answered goes back by itself.
+
+use std::time::Duration;
+
+use model::Generation;
+use model::change::{ChangeReport, HistoryFilter, Outcome, Request};
+use model::report::Chain;
+use model::wire::{FromNode, RolloutId, Wanted};
+use resolve::fleet::software_hash;
+
+use super::carry::{Carried, waits_for_contact};
+use super::kept::{Pending, Phase};
+use super::{Follower, Message, now};
+
+/// A way back that did not come about is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(5);
+/// What is due is looked at no less often than this; clocks jump.
+const LOOK: Duration = Duration::from_secs(3600);
+
+impl Follower {
+    /// Goes on with what a killed daemon, or a restarted machine, left.
+    pub(super) async fn take_up(&mut self) {
+        self.look().await;
+        let Some(Pending { wanted, phase }) = self.state.pending.clone() else {
+            return;
+        };
+        if let Err(error) = self.become_for(&wanted.selected_for).await {
+            tracing::warn!(error = %Chain(&error), "what the master adds to this node is not known");
+        }
+        let Ok(software) = self.engine.software().await else {
+            return;
+        };
+        self.look().await;
+        let runs = software_hash(&software.active, &software.node) == wanted.software;
+        let last = self.last_change().await;
+        match phase {
+            Phase::Changing if runs && software.trial => {
+                let back_at = now() + wanted.orders.contact_timeout_ms.div_ceil(1000);
+                let phase = match wanted.orders.contact_timeout_ms {
+                    0 => Phase::Trial,
+                    _ => Phase::Contact { back_at },
+                };
+                self.set_phase(phase);
+                self.state.end = self.end_of(&wanted, last, None);
+            }
+            Phase::Changing if runs && !waits_for_contact(&wanted) => {
+                self.state.pending = None;
+                self.state.list = Some(wanted.list);
+                self.state.end = self.end_of(&wanted, last, None);
+            }
+            Phase::Contact { .. } | Phase::Trial if runs && software.trial => {}
+            Phase::Back if runs && software.trial => {
+                self.go_back("it was being taken back when installd was stopped".to_owned())
+                    .await;
+                return;
+            }
+            Phase::Changing | Phase::Contact { .. } | Phase::Trial | Phase::Back => {
+                self.state.pending = None;
+                let why = "installd or the machine restarted before the change was committed; \
+                           what ran before runs";
+                self.state.end = self.end_of(&wanted, last, Some(why.to_owned()));
+            }
+        }
+        self.tell_end();
+    }
+
+    async fn last_change(&self) -> Option<ChangeReport> {
+        let newest = HistoryFilter {
+            limit: 1,
+            ..HistoryFilter::default()
+        };
+        let history = self.engine.history(newest).await.ok()?;
+        history.into_iter().next()?.report
+    }
+
+    pub(super) fn set_phase(&mut self, phase: Phase) {
+        if let Some(pending) = &mut self.state.pending {
+            pending.phase = phase;
+        }
+    }
+
+    /// The master was heard on a link that is open.
+    pub(super) fn heard(&mut self) {
+        let Some(pending) = &self.state.pending else {
+            return;
+        };
+        // A trial waits for an operator, not for the master to be reached.
+        if pending.wanted.orders.trial && matches!(pending.phase, Phase::Contact { .. }) {
+            self.set_phase(Phase::Trial);
+            if let Err(error) = self.save() {
+                tracing::warn!(error = %Chain(&error), "that the master was heard is not on the disk");
+            }
+        }
+    }
+
+    /// The master has the report: what runs stays.
+    pub(super) async fn commit(&mut self, rollout: RolloutId) {
+        let pending = self.state.pending.clone();
+        let Some(pending) = pending.filter(|one| one.rollout() == Some(rollout)) else {
+            if self
+                .state
+                .end
+                .as_ref()
+                .is_some_and(|end| end.rollout == rollout)
+            {
+                self.state.end = None;
+                drop(self.save());
+            }
+            return;
+        };
+        if matches!(pending.phase, Phase::Changing | Phase::Back) {
+            return;
+        }
+        match self.engine.commit("the fleet's master".to_owned()).await {
+            Ok(report) if report.outcome == Outcome::Done => {
+                self.state.list = Some(pending.wanted.list);
+                self.state.pending = None;
+                self.state.end = None;
+            }
+            Ok(report) => {
+                let why = report.detail.clone();
+                tracing::error!("the change was not committed: {}", why.unwrap_or_default());
+                return;
+            }
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "the change was not committed");
+                return;
+            }
+        }
+        if let Err(error) = self.save() {
+            tracing::error!(error = %Chain(&error), "that it was committed is not on the disk");
+        }
+        self.look().await;
+        self.tell_installed();
+    }
+
+    /// Takes an uncommitted change back.
+    pub(super) async fn go_back(&mut self, why: String) {
+        tracing::warn!("going back: {why}");
+        self.set_phase(Phase::Back);
+        if let Err(error) = self.save() {
+            tracing::error!(error = %Chain(&error), "that it goes back is not on the disk");
+        }
+        let committed = match self.engine.software().await {
+            Ok(software) => software.committed_generation,
+            Err(_) => return,
+        };
+        let whole = (committed == Generation(0)).then(Vec::new);
+        let request = Request {
+            to: whole.is_none().then_some(committed),
+            exactly: whole,
+            // The set that it leaves was never decided to stay.
+            force: true,
+            ..Request::default()
+        };
+        let (engine, mailbox) = (self.engine.clone(), self.mailbox.clone());
+        tokio::spawn(async move {
+            let report = engine.apply_at(request, None).await;
+            if report.is_err() {
+                tokio::time::sleep(AGAIN).await;
+            }
+            let report = report.map_err(|error| Chain(&error).to_string());
+            let carried = Carried::WentBack(report, why);
+            drop(mailbox.send(Message::Carried(Box::new(carried))).await);
+        });
+    }
+
+    pub(super) async fn went_back(&mut self, report: Result<ChangeReport, String>, why: &str) {
+        let Some(pending) = self.state.pending.clone() else {
+            return;
+        };
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => {
+                tracing::error!("it is not back yet: {error}");
+                return self.go_back(why.to_owned()).await;
+            }
+        };
+        self.look().await;
+        let came_back = report.outcome == Outcome::Done;
+        let report = ChangeReport {
+            outcome: if came_back {
+                Outcome::RolledBack
+            } else {
+                report.outcome
+            },
+            detail: Some(why.to_owned()),
+            ..report
+        };
+        self.state.pending = None;
+        let end = self.end_of(&pending.wanted, Some(report), Some(why.to_owned()));
+        self.state.end = end;
+        self.tell_end();
+    }
+
+    /// What is due is done.
+    pub(super) async fn is_due(&mut self) {
+        let now = now();
+        if let Some(pending) = &self.state.pending
+            && let Phase::Contact { back_at } = pending.phase
+            && back_at <= now
+        {
+            let ms = pending.wanted.orders.contact_timeout_ms;
+            let why = format!("the master was not in contact within {ms} ms after the switch");
+            self.go_back(why).await;
+        }
+        if self
+            .state
+            .hold
+            .as_ref()
+            .is_some_and(|hold| hold.until <= now)
+        {
+            self.state.hold = None;
+            drop(self.save());
+            self.tell_installed();
+        }
+        self.renew().await;
+    }
+
+    /// Has the mailbox told when the next thing is due.
+    pub(super) fn schedule(&mut self) {
+        let back = self.state.pending.as_ref().and_then(|one| match one.phase {
+            Phase::Contact { back_at } => Some(back_at),
+            Phase::Changing | Phase::Trial | Phase::Back => None,
+        });
+        let hold = self.state.hold.as_ref().map(|hold| hold.until);
+        let renew = self
+            .member
+            .as_ref()
+            .map(|(_, identity)| identity.renew_at());
+        // One that fails is not tried in a circle.
+        let renew = renew.map(|at| at.max(now() + 60));
+        let next = [back, hold, renew].into_iter().flatten().min();
+        if let Some(due) = self.due.take() {
+            due.abort();
+        }
+        let Some(next) = next else {
+            return;
+        };
+        let wait = Duration::from_secs(next.saturating_sub(now())).min(LOOK);
+        let mailbox = self.mailbox.clone();
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(wait + Duration::from_millis(50)).await;
+            drop(mailbox.send(Message::Due).await);
+        });
+        self.due = Some(timer.abort_handle());
+    }
+
+    /// What runs, where it differs from what the master was told.
+    pub(super) fn tell_installed(&mut self) {
+        let installed = self.installed();
+        if self.told.as_ref() != Some(&installed)
+            && self.say(FromNode::Installed(Box::new(installed.clone())))
+        {
+            self.told = Some(installed);
+        }
+    }
+
+    /// The wanted state that was taken last.
+    pub(super) fn last_wanted(&self) -> Option<Wanted> {
+        let signed = self.state.wanted.as_ref()?;
+        serde_json::from_str(&signed.text).ok()
+    }
+}

@@ -1,0 +1,230 @@
+//! What the node takes of what a master says: functions of what is known, no effects.
+
+use model::Digest;
+use model::trust::{Kind, PublicKey, Signed};
+use model::wire::{Counter, Epoch, Facts, NodeName, Objection, Vote, Wanted};
+use resolve::Characteristics;
+
+use crate::config;
+use crate::engine::Evaluation;
+
+/// What the node knows when a wanted state comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// How the node is called.
+    pub node: &'a NodeName,
+    /// The key that signs wanted states, as a `.pub` file.
+    pub master_key: &'a str,
+    /// The highest epoch that was seen, and the highest counter of it.
+    pub highest: (Epoch, Counter),
+    /// The document that came with them.
+    pub document: Option<&'a Signed>,
+    /// Seconds since 1970.
+    pub now: u64,
+}
+
+/// Whether a wanted state is the master's, for this node, and not older than one that was seen.
+///
+/// # Errors
+/// The reason, for the log and for the master.
+pub fn wanted(signed: &Signed, known: Known<'_>) -> Result<Wanted, String> {
+    let (key, _) = PublicKey::parse(known.master_key)
+        .map_err(|error| format!("the master's key on this node is of no use: {error}"))?;
+    let opened: Result<(Wanted, _), _> = signed.open(Kind::Wanted, &[key]);
+    let (wanted, _) =
+        opened.map_err(|error| format!("the wanted state is not the master's: {error}"))?;
+    if wanted.node != *known.node {
+        return Err(format!("the wanted state is for {}", wanted.node));
+    }
+    let new = (wanted.epoch, wanted.counter);
+    let again = known.document.is_some_and(|one| one.text == signed.text);
+    if new < known.highest || new == known.highest && !again {
+        return Err(format!(
+            "the wanted state {}.{} is not newer than {}.{}, which was seen",
+            new.0, new.1, known.highest.0, known.highest.1
+        ));
+    }
+    if wanted.expires <= known.now && !again {
+        return Err(format!(
+            "the wanted state {}.{} has expired: nothing is begun by it",
+            new.0, new.1
+        ));
+    }
+    Ok(wanted)
+}
+
+/// What the node is for its fleet: configured, probed, and what the master adds or knows better.
+pub fn characteristics(
+    own: &config::Node,
+    probed: &[model::wire::FleetName],
+    added: &Facts,
+) -> Characteristics {
+    let text = |one: &model::wire::FleetName| one.to_string();
+    let joined = |own: &[String], more: Vec<String>| {
+        let mut all: Vec<String> = own.iter().cloned().chain(more).collect();
+        all.sort();
+        all.dedup();
+        all
+    };
+    let probed = probed.iter().map(text);
+    Characteristics {
+        arch: own.arch.clone(),
+        node_type: added.node_type.as_ref().map(text).or(own.node_type.clone()),
+        classes: joined(
+            &own.class,
+            added.classes.iter().map(ToString::to_string).collect(),
+        ),
+        features: joined(
+            &own.features,
+            probed.chain(added.features.iter().map(text)).collect(),
+        ),
+        location: added.location.as_ref().map(text).or(own.location.clone()),
+    }
+}
+
+/// What the node answers to a question: its own hash of the set must be the master's.
+pub fn vote(evaluation: &Evaluation, own: Digest, masters: Digest) -> Vote {
+    let report = &evaluation.report;
+    if let Some(first) = report.unmet.first() {
+        let more = report.unmet.len() - 1;
+        let more = if more == 0 {
+            String::new()
+        } else {
+            format!(" (and {more} more)")
+        };
+        let reason = format!("{} needs {}{more}", first.by, first.needs);
+        return Vote::Failed { reason };
+    }
+    if own != masters {
+        return Vote::Failed {
+            reason: differs(own, masters),
+        };
+    }
+    if let Some(why) = &evaluation.failed {
+        return Vote::Failed {
+            reason: why.clone(),
+        };
+    }
+    let objection = |veto: &model::change::Veto| Objection {
+        process: veto.process.clone(),
+        reason: veto.reason.clone(),
+    };
+    let objections: Vec<Objection> = evaluation.vetoes.iter().map(objection).collect();
+    if objections.is_empty() {
+        Vote::Accept
+    } else {
+        Vote::Veto { objections }
+    }
+}
+
+/// That the node does not come to the master's hash.
+pub fn differs(own: Digest, masters: Digest) -> String {
+    format!(
+        "this node makes software {own} of the list, and the master says {masters}: they do not \
+         choose alike, and nothing is changed"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use model::trust::SecretKey;
+    use model::wire::Orders;
+
+    use super::*;
+
+    fn document(node: &str, epoch: u64, counter: u64) -> Wanted {
+        Wanted {
+            node: node.parse().unwrap(),
+            epoch: Epoch(epoch),
+            counter: Counter(counter),
+            issued: 100,
+            expires: 200,
+            list: Digest::of(b"list"),
+            software: Digest::of(b"software"),
+            selected_for: Facts::default(),
+            orders: Orders::default(),
+            store: model::wire::StorePolicy::default(),
+            boot_gate: model::wire::BootGate::default(),
+        }
+    }
+
+    #[test]
+    fn a_wanted_state_is_taken_only_from_the_master_for_this_node_and_never_an_older_one() {
+        let key = SecretKey::new(&[1; 32], "master");
+        let other = SecretKey::new(&[2; 32], "thief");
+        let node: NodeName = "n1".parse().unwrap();
+        let public = key.public().to_text();
+        let sign =
+            |key: &SecretKey, wanted: &Wanted| Signed::new(Kind::Wanted, key, wanted).unwrap();
+        let seen = sign(&key, &document("n1", 2, 5));
+        let at = |now| Known {
+            node: &node,
+            master_key: &public,
+            highest: (Epoch(2), Counter(5)),
+            document: Some(&seen),
+            now,
+        };
+        let taken = |signed: &Signed, now| wanted(signed, at(now)).is_ok();
+        assert!(taken(&sign(&key, &document("n1", 2, 6)), 150));
+        assert!(taken(&sign(&key, &document("n1", 3, 1)), 150));
+        assert!(taken(&seen, 150), "the same document again");
+        assert!(taken(&seen, 250), "what it began may be gone on with");
+        assert!(!taken(&sign(&key, &document("n1", 2, 4)), 150), "older");
+        assert!(!taken(&sign(&key, &document("n1", 1, 9)), 150), "epoch");
+        assert!(!taken(&sign(&key, &document("n2", 2, 6)), 150), "another's");
+        assert!(!taken(&sign(&other, &document("n1", 2, 6)), 150), "forged");
+        assert!(!taken(&sign(&key, &document("n1", 2, 6)), 200), "expired");
+        let mut same = document("n1", 2, 5);
+        same.expires = 300;
+        assert!(!taken(&sign(&key, &same), 150), "another of that number");
+        let tampered = Signed {
+            text: seen.text.replace("\"counter\":5", "\"counter\":7"),
+            ..seen.clone()
+        };
+        assert!(!taken(&tampered, 150));
+    }
+
+    #[test]
+    fn what_the_master_knows_of_type_and_place_wins_and_features_add_up() {
+        let own = config::Node {
+            arch: "x86_64".to_owned(),
+            node_type: Some("pc".to_owned()),
+            class: vec!["edge".to_owned()],
+            features: vec!["disk".to_owned()],
+            location: None,
+        };
+        let added = Facts {
+            node_type: Some("router".parse().unwrap()),
+            location: Some("lab".parse().unwrap()),
+            classes: vec!["canary".parse().unwrap(), "edge".parse().unwrap()],
+            features: vec!["leader".parse().unwrap()],
+            ..Facts::default()
+        };
+        let probed = ["gpu".parse().unwrap(), "disk".parse().unwrap()];
+        let made = characteristics(&own, &probed, &added);
+        assert_eq!(made.node_type.as_deref(), Some("router"));
+        assert_eq!(made.location.as_deref(), Some("lab"));
+        assert_eq!(made.classes, ["canary", "edge"]);
+        assert_eq!(made.features, ["disk", "gpu", "leader"]);
+    }
+
+    #[test]
+    fn a_vote_fails_on_a_difference_before_anybody_is_heard() {
+        let mut evaluation = Evaluation {
+            report: model::change::PlanReport::default(),
+            order: Vec::new(),
+            vetoes: Vec::new(),
+            failed: None,
+        };
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        assert_eq!(vote(&evaluation, a, a), Vote::Accept);
+        assert!(matches!(vote(&evaluation, a, b), Vote::Failed { .. }));
+        evaluation.vetoes.push(model::change::Veto {
+            process: "desk".parse().unwrap(),
+            reason: "call in progress".to_owned(),
+        });
+        assert!(matches!(vote(&evaluation, a, a), Vote::Veto { .. }));
+        evaluation.failed = Some("sysmgrd is away".to_owned());
+        assert!(matches!(vote(&evaluation, a, a), Vote::Failed { .. }));
+    }
+}

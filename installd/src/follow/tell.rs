@@ -1,0 +1,189 @@
+//! What the node says of itself: to the master, and at its own bus.
+
+use model::Digest;
+use model::report::Chain;
+use model::wire::{Facts, FleetChange, FleetName, Have, Installed, MemberState, Membership};
+use resolve::fleet::software_hash;
+
+use super::kept::Phase;
+use super::{Follower, judge};
+use crate::sys::clock::Time;
+use crate::sys::features;
+use crate::sys::master::identity::Key;
+
+/// Discrepancies that the master is told at most.
+const MOST: usize = 50;
+
+/// What runs, as it was seen last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    software: Option<Digest>,
+    committed: Option<Digest>,
+    trial: bool,
+    discrepancies: Vec<String>,
+}
+
+impl Follower {
+    /// What the node has is looked for again.
+    pub(super) async fn probe(&mut self) {
+        (self.features, self.problems) = features::probe(&self.config.fleet.features).await;
+        let added = self.last_wanted().map(|wanted| wanted.selected_for);
+        let node = judge::characteristics(
+            &self.config.node,
+            &self.features,
+            &added.unwrap_or_default(),
+        );
+        if let Err(error) = self.engine.become_another(node).await {
+            tracing::debug!(error = %Chain(&error), "what the node is is looked at later");
+        }
+    }
+
+    /// What the node is by itself.
+    pub(super) fn facts(&self) -> Facts {
+        let own = &self.config.node;
+        let name = |text: &String| text.parse::<FleetName>().ok();
+        let kernel = |what: &str| {
+            let text = fs_err::read_to_string(format!("/proc/sys/kernel/{what}"));
+            text.unwrap_or_default().trim().to_owned()
+        };
+        let mut features: Vec<FleetName> = own.features.iter().filter_map(name).collect();
+        features.extend(self.features.iter().cloned());
+        features.sort();
+        features.dedup();
+        Facts {
+            arch: own.arch.clone(),
+            node_type: own.node_type.as_ref().and_then(name),
+            location: own.location.as_ref().and_then(name),
+            classes: own
+                .class
+                .iter()
+                .filter_map(|one| one.parse().ok())
+                .collect(),
+            features,
+            kernel: format!("{} {}", kernel("ostype"), kernel("osrelease")),
+            installd: env!("CARGO_PKG_VERSION").to_owned(),
+            utc_offset: jiff::ZonedDateTime::now().offset().seconds() / 60,
+        }
+    }
+
+    /// Looks at what runs.
+    pub(super) async fn look(&mut self) {
+        let Ok(software) = self.engine.software().await else {
+            return;
+        };
+        let hash = |order: &[resolve::Package]| {
+            (!order.is_empty()).then(|| software_hash(order, &software.node))
+        };
+        self.seen = Seen {
+            software: hash(&software.active),
+            committed: hash(&software.committed),
+            trial: software.trial,
+            discrepancies: software.discrepancies.into_iter().take(MOST).collect(),
+        };
+    }
+
+    /// What runs, as the master is told it.
+    pub(super) fn installed(&self) -> Installed {
+        let pending = self.state.pending.as_ref().and_then(|one| one.rollout());
+        let carrying = self.carrying.as_ref().and_then(|one| one.rollout);
+        let mut discrepancies = self.seen.discrepancies.clone();
+        discrepancies.extend(self.problems.iter().cloned());
+        Installed {
+            software: self.seen.software,
+            committed: self.seen.committed,
+            epoch: self.state.epoch,
+            counter: self.state.counter,
+            trial: self.seen.trial,
+            rollout: pending.or(carrying),
+            hold: self.state.hold.clone(),
+            discrepancies,
+        }
+    }
+
+    /// What runs may be another set.
+    pub(super) async fn moved(&mut self) {
+        let before = (self.seen.software, self.seen.committed);
+        self.look().await;
+        // While a change goes on its end says it.
+        if before != (self.seen.software, self.seen.committed) && self.carrying.is_none() {
+            self.tell_installed();
+        }
+    }
+
+    pub(super) async fn have(&self) -> Have {
+        let Ok(software) = self.engine.software().await else {
+            return Have::default();
+        };
+        let active: Vec<_> = software.active.iter().map(|one| one.id.clone()).collect();
+        let kept = software.stored.into_iter();
+        Have {
+            kept: kept.filter(|id| !active.contains(id)).collect(),
+            active,
+        }
+    }
+
+    /// Lets everyone see how the node stands to its fleet.
+    pub(super) async fn refresh(&mut self) {
+        let fingerprint = match (&self.member, self.kept.joining()) {
+            (None, Ok(Some(joining))) => Key::parse(&joining.key).ok().map(|key| key.fingerprint()),
+            _ => None,
+        };
+        self.publish(fingerprint);
+    }
+
+    pub(super) fn publish(&self, fingerprint: Option<String>) {
+        let joining = self.kept.joining().ok().flatten().map(|one| one.join);
+        let member = self.member.as_ref();
+        let state = self.member_state();
+        let until = member.map(|(_, identity)| identity.valid.1);
+        let until = until.and_then(|until| i64::try_from(until.saturating_mul(1000)).ok());
+        let problem = self.closed.iter().chain(&self.problems).cloned();
+        let problem: Vec<String> = problem.collect();
+        let membership = Membership {
+            state,
+            url: member
+                .map(|(member, _)| member.url.clone())
+                .or(joining.as_ref().map(|join| join.url.clone())),
+            node: member
+                .map(|(member, _)| member.node.clone())
+                .or(joining.and_then(|join| join.name)),
+            fingerprint,
+            connected: self.master.is_some(),
+            problem: (state != MemberState::Alone && !problem.is_empty())
+                .then(|| problem.join("; ")),
+            certificate_until: until.map(|until| Time(until).rfc3339()),
+            wanted: self.last_wanted().map(|wanted| wanted.software),
+            epoch: self.state.epoch,
+            counter: self.state.counter,
+            change: self.fleet_change(),
+            installed: self.installed(),
+        };
+        self.view.send_if_modified(|seen| {
+            let differs = *seen != membership;
+            *seen = membership;
+            differs
+        });
+    }
+
+    fn fleet_change(&self) -> Option<FleetChange> {
+        if let Some(carrying) = &self.carrying {
+            return Some(FleetChange {
+                rollout: carrying.rollout,
+                phase: carrying.phase.to_owned(),
+                back_at: None,
+            });
+        }
+        let pending = self.state.pending.as_ref()?;
+        let (phase, back_at) = match pending.phase {
+            Phase::Changing => ("change", None),
+            Phase::Contact { back_at } => ("contact", Some(back_at)),
+            Phase::Trial => ("trial", None),
+            Phase::Back => ("back", None),
+        };
+        Some(FleetChange {
+            rollout: pending.rollout(),
+            phase: phase.to_owned(),
+            back_at,
+        })
+    }
+}
