@@ -1,0 +1,318 @@
+//! Updates on their way: what happened goes in, what is to be done comes out.
+
+use std::collections::VecDeque;
+
+use model::Digest;
+use model::trust::{Kind, Signed};
+use model::wire::{
+    Ask, FleetEvent, NodeName, Orders, RolloutId, ToNode, Update, Wanted,
+};
+
+use super::records;
+use super::writes::{Effect, Rank};
+use super::{Engine, Error, now_ms};
+use crate::plan::rollout::{Action, Event, Note};
+
+/// A wanted state begins nothing new after so many seconds; it is signed again where it is needed.
+const GOOD_FOR: u64 = 30 * crate::trust::DAY;
+
+impl Engine {
+    /// Tells an update what happened, and does what it answers; what that makes happen, too.
+    pub(super) fn step(&mut self, id: RolloutId, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now = now_ms();
+            let Some(rollout) = self.rollouts.get_mut(&id) else {
+                return;
+            };
+            let actions = rollout.step(now, event);
+            self.pending.moved.insert(id);
+            for action in actions {
+                events.extend(self.act(id, action));
+            }
+            self.keep_rollout(id);
+        }
+    }
+
+    /// Stores what has changed of an update.
+    fn keep_rollout(&mut self, id: RolloutId) {
+        let Some(rollout) = self.rollouts.get_mut(&id) else {
+            return;
+        };
+        let changes = rollout.take_changes();
+        if changes.head {
+            self.pending.put(Rank::Head, records::rollout(id), rollout.head());
+        }
+        for node in changes.parts {
+            if let Some(part) = rollout.parts().get(&node) {
+                self.pending.put(Rank::Part, records::part(id, &node), part);
+            }
+        }
+    }
+
+    fn act(&mut self, id: RolloutId, action: Action) -> Option<Event> {
+        match action {
+            Action::Ask { node, round } => self.question(id, &node, round),
+            Action::Withdraw { node, reason } => {
+                let rollout = id;
+                self.tell(&node, &ToNode::Withdraw { rollout, reason });
+            }
+            Action::Want { node, orders } => self.want(id, &node, Whither::Target, *orders),
+            Action::Return { node, orders } => self.want(id, &node, Whither::Base, *orders),
+            Action::Keep { node } => self.want(id, &node, Whither::Base, Orders::default()),
+            Action::Go { node } => self.go(id, &node),
+            Action::Abort { node, reason } => {
+                let rollout = id;
+                self.tell(&node, &ToNode::Abort { rollout, reason });
+            }
+            Action::Commit { node } => self.tell(&node, &ToNode::Commit { rollout: id }),
+            Action::FollowUp { node } => self.follow_up(id, &node),
+            Action::Inspect { wave } => {
+                let discrepancies = self.inspect(id, wave);
+                return Some(Event::Inspected {
+                    wave,
+                    discrepancies,
+                });
+            }
+            Action::Wake { at_ms } => {
+                self.wakes.insert(id, at_ms);
+            }
+            Action::Note(note) => note_down(id, &note),
+        }
+        None
+    }
+
+    fn tell(&mut self, node: &NodeName, message: &ToNode) {
+        self.pending.effect(Effect::send(node, message));
+    }
+
+    fn question(&mut self, id: RolloutId, name: &NodeName, round: u32) {
+        let roles = Self::roles(&self.intent(name));
+        let (Some(rollout), Some(node)) = (self.rollouts.get(&id), self.nodes.get(name)) else {
+            return;
+        };
+        let Some(part) = rollout.parts().get(name) else {
+            return;
+        };
+        let strategy = &rollout.head().update.strategy;
+        let ask = Ask {
+            rollout: id,
+            round,
+            list: part.list,
+            target: part.target,
+            selected_for: node.facts(&roles),
+            within_ms: strategy.vote_timeout_ms,
+            prefetch: strategy.prefetch,
+        };
+        self.tell(name, &ToNode::Ask(Box::new(ask)));
+    }
+
+    fn go(&mut self, id: RolloutId, name: &NodeName) {
+        let wanted = self.nodes.get(name).and_then(|node| node.wanted.as_ref());
+        let Some((epoch, counter)) = wanted.map(|wanted| (wanted.epoch, wanted.counter)) else {
+            return;
+        };
+        let message = ToNode::Go {
+            rollout: id,
+            epoch,
+            counter,
+        };
+        self.tell(name, &message);
+    }
+
+    /// Signs, stores and sends; what is signed already is only sent.
+    fn want(&mut self, id: RolloutId, name: &NodeName, whither: Whither, orders: Orders) {
+        let Some(part) = self.rollouts.get(&id).and_then(|one| one.parts().get(name)) else {
+            return;
+        };
+        let place = match whither {
+            Whither::Target => Some((part.list, part.target)),
+            Whither::Base => self.base_of(name, part.base, part.base_list),
+        };
+        let signed = match place {
+            Some(place) => self.sign(name, place, orders),
+            None => {
+                self.unwant(name);
+                return;
+            }
+        };
+        if let Err(error) = signed {
+            tracing::error!(node = %name, error = %model::report::Chain(&error), "not signed");
+            return;
+        }
+        self.send_wanted(name);
+        let counter = self.nodes.get(name).map(|node| node.signed.counter);
+        if let (Some(counter), Some(rollout)) = (counter, self.rollouts.get_mut(&id)) {
+            rollout.signed(name, counter);
+        }
+    }
+
+    /// The list that gives what a node ran; what is not known cannot be wanted.
+    fn base_of(
+        &self,
+        name: &NodeName,
+        base: Option<Digest>,
+        list: Option<Digest>,
+    ) -> Option<(Digest, Digest)> {
+        let base = base?;
+        let found = list.or_else(|| self.documents.list_of(&base));
+        if found.is_none() {
+            tracing::warn!(node = %name, %base, "no software list is known for what it ran");
+        }
+        Some((found?, base))
+    }
+
+    /// Nothing is decided for the node any more.
+    fn unwant(&mut self, name: &NodeName) {
+        let counter = self.next_counter(name);
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.wanted = None;
+            node.signed.signed = None;
+            node.signed.counter = counter;
+        }
+        self.keep_wanted(name);
+    }
+
+    /// Signs this as the node's wanted state, unless just that is signed and good.
+    fn sign(
+        &mut self,
+        name: &NodeName,
+        (list, software): (Digest, Digest),
+        orders: Orders,
+    ) -> Result<(), Error> {
+        let now = now_ms() / 1000;
+        let intent = self.intent(name);
+        let counter = self.next_counter(name);
+        let epoch = self.epoch;
+        let node = self.nodes.get_mut(name).ok_or_else(|| Error::no("node", name))?;
+        let same = |old: &Wanted| {
+            (old.list, old.software) == (list, software)
+                && old.orders == orders
+                && old.epoch == epoch
+                && old.expires > now
+        };
+        if node.wanted.as_deref().is_some_and(same) {
+            return Ok(());
+        }
+        let wanted = Wanted {
+            node: name.clone(),
+            epoch,
+            counter,
+            issued: now,
+            expires: now + GOOD_FOR,
+            list,
+            software,
+            selected_for: node.facts(&Self::roles(&intent)),
+            orders,
+            store: intent.store.map(|(store, _)| store).unwrap_or_default(),
+            boot_gate: intent.boot_gate.map(|(gate, _)| gate).unwrap_or_default(),
+        };
+        node.signed.signed = Some(Signed::new(Kind::Wanted, &self.key, &wanted)?);
+        node.signed.counter = counter;
+        node.wanted = Some(Box::new(wanted));
+        self.documents.learn(software, list);
+        self.keep_wanted(name);
+        Ok(())
+    }
+
+    fn send_wanted(&mut self, name: &NodeName) {
+        let signed = self.nodes.get(name).and_then(|node| node.signed.signed.clone());
+        if let Some(signed) = signed {
+            self.tell(name, &ToNode::Wanted(signed));
+        }
+    }
+
+    /// What was decided is sent to a node that runs something else; signed again where it is out
+    /// of date, or of an earlier epoch.
+    pub(super) fn enforce(&mut self, name: &NodeName) {
+        let wanted = self.nodes.get(name).and_then(|node| node.wanted.as_ref());
+        let Some((place, orders)) =
+            wanted.map(|wanted| ((wanted.list, wanted.software), wanted.orders.clone()))
+        else {
+            return;
+        };
+        match self.sign(name, place, orders) {
+            Ok(()) => self.send_wanted(name),
+            Err(error) => {
+                tracing::error!(node = %name, error = %model::report::Chain(&error), "not signed");
+            }
+        }
+    }
+
+    /// A node that an ended update left out because it was away is asked in one of its own.
+    fn follow_up(&mut self, id: RolloutId, name: &NodeName) {
+        let Some(rollout) = self.rollouts.get(&id) else {
+            return;
+        };
+        let newer = self.rollouts.range(RolloutId(id.0 + 1)..);
+        if newer.into_iter().any(|(_, one)| one.parts().contains_key(name)) {
+            return;
+        }
+        let (head, by) = (rollout.head(), rollout.head().by.clone());
+        let mut update = Update {
+            image: None,
+            supersede: None,
+            idempotency_key: None,
+            reason: format!("{name} was away in update {id}"),
+            ..head.update.clone()
+        };
+        update.nodes = model::wire::Selector {
+            nodes: vec![name.clone()],
+            ..model::wire::Selector::default()
+        };
+        update.strategy.together = false;
+        if let Err(error) = self.update(update, by) {
+            tracing::warn!(node = %name, error = %model::report::Chain(&error), "not asked again");
+        }
+    }
+
+    /// Updates whose time has come.
+    pub(super) fn due(&mut self) {
+        let now = now_ms();
+        let due = self.wakes.iter().filter(|(_, at)| **at <= now);
+        let ids: Vec<RolloutId> = due.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.wakes.remove(&id);
+            self.step(id, Event::Due);
+        }
+    }
+
+    /// People who look on hear once for each batch how an update stands.
+    pub(super) fn tell_moved(&mut self) {
+        for id in std::mem::take(&mut self.pending.moved) {
+            if self.events.receiver_count() == 0 {
+                continue;
+            }
+            let Some(view) = self.rollouts.get(&id).map(crate::plan::rollout::Rollout::view) else {
+                continue;
+            };
+            let event = FleetEvent::Rollout {
+                rollout: id,
+                phase: view.phase,
+                paused: view.paused,
+                wave: view.wave,
+                tally: Box::new(view.tally),
+                detail: view.detail,
+            };
+            self.pending.effect(Effect::Tell(event));
+        }
+    }
+}
+
+/// Which of a part's two places.
+#[derive(Debug, Clone, Copy)]
+enum Whither {
+    Target,
+    Base,
+}
+
+fn note_down(id: RolloutId, note: &Note) {
+    match note {
+        Note::Phase(phase) => tracing::info!(rollout = id.0, %phase, "update"),
+        Note::Held(reason) => tracing::warn!(rollout = id.0, %reason, "update is held"),
+        Note::Failed { node, reason } => {
+            tracing::warn!(rollout = id.0, %node, %reason, "a node failed");
+        }
+        Note::Discrepancy(what) => tracing::warn!(rollout = id.0, %what, "discrepancy"),
+    }
+}

@@ -1,0 +1,222 @@
+//! What people see, edit and decide.
+
+use std::collections::BTreeMap;
+
+use model::change::PackageRef;
+use model::wire::{
+    Assignment, ClassName, ClassView, Decision, FleetName, FleetPlan, FleetView, NodeEdit, NodeName,
+    NodeView, NodeWhy, RolloutId, RolloutView, Scope, Selector, Update,
+};
+
+use super::node::Node;
+use super::records;
+use super::writes::{Effect, Rank};
+use super::{Engine, Error, Handle};
+use crate::plan::rollout::Event;
+
+impl Handle {
+    /// The fleet in one document.
+    pub async fn fleet(&self) -> Result<FleetView, Error> {
+        self.ask(|engine| Ok(engine.fleet_view())).await
+    }
+
+    /// Every node, by name.
+    pub async fn nodes(&self) -> Result<Vec<NodeView>, Error> {
+        self.ask(|engine| Ok(engine.node_views())).await
+    }
+
+    /// One node.
+    pub async fn node(&self, name: NodeName) -> Result<NodeView, Error> {
+        self.ask(move |engine| engine.node_view(&name)).await
+    }
+
+    /// Why a node is to run what it is to run.
+    pub async fn why(&self, name: NodeName) -> Result<NodeWhy, Error> {
+        self.ask(move |engine| engine.why(&name)).await
+    }
+
+    /// Labels, and what an operator says of a node against its own word.
+    pub async fn edit_node(&self, name: NodeName, edit: NodeEdit) -> Result<NodeView, Error> {
+        self.ask(move |engine| engine.edit_node(&name, edit)).await
+    }
+
+    /// An operator has found out which of two nodes is the one.
+    pub async fn unquarantine(&self, name: NodeName) -> Result<NodeView, Error> {
+        self.ask(move |engine| engine.unquarantine(&name)).await
+    }
+
+    /// Ends a node's link, with a reason for its log.
+    pub async fn cut(&self, name: NodeName, reason: &'static str) -> Result<(), Error> {
+        self.ask(move |engine| {
+            engine.pending.effect(Effect::Cut(name, reason));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every class that has nodes or an assignment.
+    pub async fn classes(&self) -> Result<Vec<ClassView>, Error> {
+        self.ask(|engine| Ok(engine.class_views())).await
+    }
+
+    /// What is intended for a scope.
+    pub async fn assignment(&self, scope: Scope) -> Result<Assignment, Error> {
+        self.ask(move |engine| Ok(engine.assignments.get(&scope).cloned().unwrap_or_default()))
+            .await
+    }
+
+    /// Changes what is intended for a scope; no node is touched.
+    pub async fn assign(&self, scope: Scope, assignment: Assignment) -> Result<Assignment, Error> {
+        self.ask(move |engine| engine.assign(scope, assignment)).await
+    }
+
+    /// Saved groups.
+    pub async fn groups(&self) -> Result<BTreeMap<FleetName, Selector>, Error> {
+        self.ask(|engine| Ok(engine.groups.clone())).await
+    }
+
+    /// Saves a group; an empty selection takes it away.
+    pub async fn save_group(&self, name: FleetName, selector: Selector) -> Result<(), Error> {
+        self.ask(move |engine| {
+            engine.save_group(name, selector);
+            Ok(())
+        })
+        .await
+    }
+
+    /// What an update would do.
+    pub async fn plan(&self, update: Update) -> Result<FleetPlan, Error> {
+        self.ask(move |engine| engine.plan(&update)).await
+    }
+
+    /// Begins an update.
+    pub async fn update(&self, update: Update, by: FleetName) -> Result<RolloutView, Error> {
+        self.ask(move |engine| engine.update(update, by)).await
+    }
+
+    /// The classes of all nodes that an update means, for whoever may only touch some classes.
+    pub async fn classes_of(&self, update: Update) -> Result<Vec<Vec<ClassName>>, Error> {
+        self.ask(move |engine| {
+            let names = engine.select(&update)?;
+            let nodes = names.iter().filter_map(|name| engine.nodes.get(name));
+            Ok(nodes.map(Node::classes).collect())
+        })
+        .await
+    }
+
+    /// The classes of all nodes of an update.
+    pub async fn classes_of_rollout(&self, id: RolloutId) -> Result<Vec<Vec<ClassName>>, Error> {
+        self.ask(move |engine| {
+            let rollout = engine.rollouts.get(&id);
+            let rollout = rollout.ok_or_else(|| Error::no("update", &id))?;
+            let nodes = rollout.parts().keys().filter_map(|name| engine.nodes.get(name));
+            Ok(nodes.map(Node::classes).collect())
+        })
+        .await
+    }
+
+    /// All updates that are kept, the newest first, without their nodes.
+    pub async fn rollouts(&self) -> Result<Vec<RolloutView>, Error> {
+        self.ask(|engine| Ok(engine.rollout_views())).await
+    }
+
+    /// One update.
+    pub async fn rollout(&self, id: RolloutId) -> Result<RolloutView, Error> {
+        self.ask(move |engine| engine.rollout(id)).await
+    }
+
+    /// An operator decides.
+    pub async fn decide(
+        &self,
+        id: RolloutId,
+        decision: Decision,
+        by: FleetName,
+    ) -> Result<RolloutView, Error> {
+        self.ask(move |engine| engine.decide(id, decision, by)).await
+    }
+}
+
+impl Engine {
+    fn assign(&mut self, scope: Scope, assignment: Assignment) -> Result<Assignment, Error> {
+        if let Some(unknown) = assignment.packages.iter().find(|one| !self.has_package(one)) {
+            return Err(Error::no("package", unknown));
+        }
+        let key = records::assign(&scope);
+        if assignment == Assignment::default() {
+            self.assignments.remove(&scope);
+            self.pending.delete(Rank::Plain, key);
+        } else {
+            self.pending.put(Rank::Plain, key, &assignment);
+            self.assignments.insert(scope, assignment.clone());
+        }
+        Ok(assignment)
+    }
+
+    fn has_package(&self, package: &PackageRef) -> bool {
+        let versions = self.candidates.versions(&package.name);
+        versions.iter().any(|one| one.is_meant_by(package))
+    }
+
+    fn save_group(&mut self, name: FleetName, selector: Selector) {
+        let key = format!("group/{name}");
+        if selector.is_empty() {
+            self.groups.remove(&name);
+            self.pending.delete(Rank::Plain, key);
+        } else {
+            self.pending.put(Rank::Plain, key, &selector);
+            self.groups.insert(name, selector);
+        }
+    }
+
+    fn edit_node(&mut self, name: &NodeName, edit: NodeEdit) -> Result<NodeView, Error> {
+        let node = self.nodes.get_mut(name).ok_or_else(|| Error::no("node", name))?;
+        let record = &mut node.record;
+        if let Some(text) = edit.node_type {
+            record.node_type = recorded(&text)?;
+        }
+        if let Some(text) = edit.location {
+            record.location = recorded(&text)?;
+        }
+        for (label, value) in edit.labels {
+            if value.is_empty() {
+                record.labels.remove(&label);
+            } else {
+                record.labels.insert(label, value);
+            }
+        }
+        self.keep_node(name);
+        self.node_view(name)
+    }
+
+    fn unquarantine(&mut self, name: &NodeName) -> Result<NodeView, Error> {
+        let node = self.nodes.get_mut(name).ok_or_else(|| Error::no("node", name))?;
+        node.record.quarantined = false;
+        self.keep_node(name);
+        self.tell_node(name);
+        self.node_view(name)
+    }
+
+    fn decide(
+        &mut self,
+        id: RolloutId,
+        decision: Decision,
+        by: FleetName,
+    ) -> Result<RolloutView, Error> {
+        let rollout = self.rollouts.get(&id).ok_or_else(|| Error::no("update", &id))?;
+        let refused = rollout.check(&by, &decision).err();
+        if let Some(refused) = refused {
+            return Err(Error::Conflict(refused.to_string()));
+        }
+        self.step(id, Event::Decided { by, decision });
+        self.rollout(id)
+    }
+}
+
+/// A name, or nothing where the text is empty.
+fn recorded(text: &str) -> Result<Option<FleetName>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let name = text.parse();
+    name.map(Some).map_err(|error: model::ids::NameError| Error::Invalid(error.to_string()))
+}
