@@ -125,7 +125,7 @@ impl Engine {
     /// What the update means for a node with this intent: what is assigned, with what the update
     /// brings and without what it takes away. A package that is only of another version keeps its
     /// place; one that nothing assigns goes in front.
-    pub(super) fn meant_for(&self, intent: &Intent, update: &Update) -> Vec<PackageRef> {
+    pub(super) fn meant_for(intent: &Intent, update: &Update) -> Vec<PackageRef> {
         let brought = &update.packages;
         let assigned = |new: &PackageRef| intent.packages.iter().any(|(old, _)| old.name == new.name);
         let mut all: Vec<PackageRef> =

@@ -129,14 +129,11 @@ impl Engine {
             Whither::Target => Some((part.list, part.target)),
             Whither::Base => self.base_of(name, part.base, part.base_list),
         };
-        let signed = match place {
-            Some(place) => self.sign(name, place, orders),
-            None => {
-                self.unwant(name);
-                return;
-            }
+        let Some(place) = place else {
+            self.unwant(name);
+            return;
         };
-        if let Err(error) = signed {
+        if let Err(error) = self.sign(name, place, orders) {
             tracing::error!(node = %name, error = %model::report::Chain(&error), "not signed");
             return;
         }

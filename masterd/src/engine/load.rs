@@ -206,8 +206,10 @@ impl Engine {
                 let Some(mailbox) = mailbox.upgrade() else {
                     return;
                 };
-                let take = Box::new(move |engine: &mut Engine| {
-                    identities.into_iter().for_each(|one| engine.identity(one));
+                let take = Box::new(move |engine: &mut Self| {
+                    for identity in identities {
+                        engine.identity(identity);
+                    }
                 });
                 if mailbox.send(Message::Do(take)).await.is_err() {
                     return;

@@ -30,7 +30,7 @@ impl Engine {
             presence: node.presence(),
             facts: node.facts(&Self::roles(&self.intent(name))),
             labels: node.record.labels.clone(),
-            discrepancies: self.discrepancies(node, &assigned),
+            discrepancies: Self::discrepancies(node, &assigned),
             assigned,
             wanted: wanted.map(|wanted| wanted.software),
             wanted_set: packages.unwrap_or_default(),
@@ -47,7 +47,7 @@ impl Engine {
     }
 
     /// What is true of a node and should not be.
-    fn discrepancies(&self, node: &Node, assigned: &[Assigned]) -> Vec<String> {
+    fn discrepancies(node: &Node, assigned: &[Assigned]) -> Vec<String> {
         let mut found = Vec::new();
         let facts = node.facts(&[]);
         found.extend(resolve::fleet::differences(&node.record.facts, &facts));
@@ -124,7 +124,7 @@ impl Engine {
         let found = resolve::fleet::check(&now, &self.candidates);
         let mut discrepancies: Vec<String> = found.iter().map(ToString::to_string).collect();
         for (name, node) in &self.nodes {
-            let of_node = self.discrepancies(node, &self.assigned(name));
+            let of_node = Self::discrepancies(node, &self.assigned(name));
             discrepancies.extend(of_node.into_iter().map(|what| format!("{name}: {what}")));
         }
         let members = || self.nodes.values().filter(|node| node.is_member());

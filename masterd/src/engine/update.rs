@@ -189,7 +189,7 @@ impl Engine {
             let node = fleet::characteristics(&facts);
             return Ok(Some(Arc::new(self.made(order, Vec::new(), node))));
         }
-        let meant: Vec<PackageRef> = self.meant_for(&intent, update);
+        let meant: Vec<PackageRef> = Self::meant_for(&intent, update);
         let current = self.current_ids(name);
         Ok(Some(self.make(meant, current, &facts)))
     }
@@ -268,13 +268,12 @@ impl Engine {
             let node = self.nodes.get(&name).filter(|node| node.is_member())?;
             let facts = node.facts(&roles);
             let list = node.software().and_then(|software| self.documents.list_of(&software));
-            let software = match list {
-                Some(list) => self.packages_of(&list).unwrap_or_default(),
-                None => {
-                    let ids = self.current_ids(&name);
-                    let found = ids.iter().filter_map(|id| self.candidates.get(id).cloned());
-                    found.collect::<Vec<Package>>().into()
-                }
+            let software = if let Some(list) = list {
+                self.packages_of(&list).unwrap_or_default()
+            } else {
+                let ids = self.current_ids(&name);
+                let found = ids.iter().filter_map(|id| self.candidates.get(id).cloned());
+                found.collect::<Vec<Package>>().into()
             };
             Some(NodeSoftware {
                 name,
