@@ -79,6 +79,17 @@ pub enum ReadError {
         /// All that is wrong.
         problems: Vec<Problem>,
     },
+    /// Its `image.json` is not the one that the index names, or is missing, or not allowed there.
+    #[error("image.json is not what envelope.json says")]
+    WrongImage,
+    /// The image contradicts itself.
+    #[error("the image {name} is refused: {}", problems.join("; "))]
+    BadImage {
+        /// Whose.
+        name: String,
+        /// All that is wrong.
+        problems: Vec<String>,
+    },
     /// More than its reader allows.
     #[error("{what} is {found}, more than the limit of {limit}")]
     OverLimit {

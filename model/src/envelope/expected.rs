@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use super::image::BootImage;
 use crate::digest::Digest;
 use crate::manifest::{Manifest, Node};
 
@@ -21,32 +22,32 @@ pub(super) struct TwoSizes {
     pub(super) other: u64,
 }
 
-/// Each distinct object of `manifests` at its first mention.
+/// Each distinct object of `manifests` and then of `boot` at its first mention.
 pub(super) fn expected<'a>(
     manifests: impl Iterator<Item = &'a Manifest>,
+    boot: &[BootImage],
 ) -> Result<Vec<Expected>, TwoSizes> {
     let mut seen: HashMap<Digest, u64> = HashMap::new();
     let mut order = Vec::new();
-    for entry in manifests.flat_map(|manifest| &manifest.files) {
-        let Node::File(file) = &entry.node else {
-            continue;
-        };
-        match seen.entry(file.digest) {
+    let files = manifests
+        .flat_map(|manifest| &manifest.files)
+        .filter_map(|entry| {
+            let Node::File(file) = &entry.node else {
+                return None;
+            };
+            Some((file.digest, file.size))
+        });
+    let boot = boot.iter().map(|one| (one.object, one.size));
+    for (digest, size) in files.chain(boot) {
+        match seen.entry(digest) {
             Entry::Vacant(vacant) => {
-                vacant.insert(file.size);
-                order.push(Expected {
-                    digest: file.digest,
-                    size: file.size,
-                });
+                vacant.insert(size);
+                order.push(Expected { digest, size });
             }
-            Entry::Occupied(known) if *known.get() == file.size => {}
+            Entry::Occupied(known) if *known.get() == size => {}
             Entry::Occupied(known) => {
-                let (one, other) = (*known.get(), file.size);
-                return Err(TwoSizes {
-                    digest: file.digest,
-                    one,
-                    other,
-                });
+                let (one, other) = (*known.get(), size);
+                return Err(TwoSizes { digest, one, other });
             }
         }
     }

@@ -12,6 +12,8 @@ pub struct Limits {
     pub manifest: u64,
     /// Bytes of all manifests together. Default 256 MiB.
     pub manifests: u64,
+    /// Bytes of `image.json`. Default 64 MiB.
+    pub image: u64,
     /// Bytes of one signature. Default 64 KiB.
     pub signature: u64,
     /// Files, links and directories over all packages. Default 1,000,000.
@@ -36,6 +38,7 @@ impl Default for Limits {
             index: 4 * MIB,
             manifest: 64 * MIB,
             manifests: 256 * MIB,
+            image: 64 * MIB,
             signature: 64 << 10,
             files: 1_000_000,
             object: 8 * GIB,

@@ -9,10 +9,11 @@ use zstd::zstd_safe::{DCtx, DParameter, ResetDirective};
 use super::entry::{self, Entry};
 use super::error::ReadError;
 use super::expected::{Expected, expected};
+use super::image::{self, Image, ReadImage};
 use super::input::{Block, Input};
 use super::limits::Limits;
 use super::object::Object;
-use super::{FORMAT, Index, IndexEntry};
+use super::{FORMAT, IMAGE_FORMAT, Index, IndexEntry};
 use crate::digest::Digest;
 use crate::ids::PackageId;
 use crate::manifest::{self, Manifest};
@@ -41,6 +42,7 @@ pub struct Reader<R: Read> {
     input: Input<R>,
     limits: Limits,
     packages: Vec<ReadPackage>,
+    image: Option<ReadImage>,
     /// Objects still to come.
     expected: VecDeque<Expected>,
     /// Objects that the caller has already.
@@ -85,6 +87,7 @@ impl<R: Read> Reader<R> {
             input: Input::new(read),
             limits,
             packages: Vec::new(),
+            image: None,
             expected: VecDeque::new(),
             known: HashSet::new(),
             peeked: None,
@@ -94,6 +97,7 @@ impl<R: Read> Reader<R> {
             ended: false,
         };
         let index = reader.index()?;
+        reader.read_image(&index)?;
         reader.manifests(index)?;
         reader.plan_objects()?;
         Ok(reader)
@@ -102,6 +106,11 @@ impl<R: Read> Reader<R> {
     /// The packages, in the envelope's order; complete as soon as it is open.
     pub fn packages(&self) -> &[ReadPackage] {
         &self.packages
+    }
+
+    /// What it has besides packages, where it is a composite image.
+    pub fn image(&self) -> Option<&ReadImage> {
+        self.image.as_ref()
     }
 
     /// The objects still to come, with their lengths in plain bytes.
@@ -221,7 +230,11 @@ impl<R: Read> Reader<R> {
     fn index(&mut self) -> Result<Index, ReadError> {
         let name = "envelope.json";
         let bytes = self.document(name, self.limits.index)?;
-        let index: Index = json(name, &bytes)?;
+        let index: Index = json(name, &bytes, IMAGE_FORMAT)?;
+        // Who reads format 1 only would pass an image over without a word.
+        if index.image.is_some() != (index.format == IMAGE_FORMAT) {
+            return Err(ReadError::WrongImage);
+        }
         if index.packages.is_empty() {
             return Err(ReadError::Empty);
         }
@@ -239,6 +252,30 @@ impl<R: Read> Reader<R> {
             }
         }
         Ok(index)
+    }
+
+    fn read_image(&mut self, index: &Index) -> Result<(), ReadError> {
+        let Some(named) = index.image else {
+            return Ok(());
+        };
+        let name = "image.json";
+        let bytes = self.document(name, self.limits.image)?;
+        if Digest::of(&bytes) != named {
+            return Err(ReadError::WrongImage);
+        }
+        let image: Image = json(name, &bytes, IMAGE_FORMAT)?;
+        let problems = image::check(&image);
+        if !problems.is_empty() {
+            let name = image.name.to_string();
+            return Err(ReadError::BadImage { name, problems });
+        }
+        let signature = self.signature("image.json.sig")?;
+        self.image = Some(ReadImage {
+            image,
+            bytes,
+            signature,
+        });
+        Ok(())
     }
 
     fn manifests(&mut self, index: Index) -> Result<(), ReadError> {
@@ -262,7 +299,7 @@ impl<R: Read> Reader<R> {
         let directory = format!("{}_{}", listed.id.name, listed.id.version);
         let name = entry::manifest_name(&directory);
         let bytes = self.document(&name, left.min(self.limits.manifest))?;
-        let manifest: Manifest = json(&name, &bytes)?;
+        let manifest: Manifest = json(&name, &bytes, FORMAT.max(manifest::FORMAT))?;
         let id = manifest.id(&bytes);
         if id != listed.id || Digest::of(&bytes) != listed.manifest {
             return Err(ReadError::WrongManifest {
@@ -300,14 +337,13 @@ impl<R: Read> Reader<R> {
     }
 
     fn plan_objects(&mut self) -> Result<(), ReadError> {
-        let order =
-            expected(self.packages.iter().map(|package| &package.manifest)).map_err(|two| {
-                ReadError::TwoSizes {
-                    digest: two.digest,
-                    one: two.one,
-                    other: two.other,
-                }
-            })?;
+        let boot = self.image.as_ref().map_or(&[][..], |one| &one.image.boot);
+        let manifests = self.packages.iter().map(|package| &package.manifest);
+        let order = expected(manifests, boot).map_err(|two| ReadError::TwoSizes {
+            digest: two.digest,
+            one: two.one,
+            other: two.other,
+        })?;
         let mut total = 0_u64;
         for object in &order {
             within(
@@ -358,7 +394,7 @@ fn within(what: &str, found: u64, limit: u64) -> Result<(), ReadError> {
 }
 
 /// The format first, so that a newer document is not called unreadable.
-fn json<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, ReadError> {
+fn json<T: DeserializeOwned>(name: &str, bytes: &[u8], newest: u32) -> Result<T, ReadError> {
     #[derive(serde::Deserialize)]
     struct Head {
         format: u32,
@@ -368,7 +404,6 @@ fn json<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, ReadError> {
         source,
     };
     let head: Head = serde_json::from_slice(bytes).map_err(bad)?;
-    let newest = FORMAT.max(manifest::FORMAT);
     if head.format > newest {
         return Err(ReadError::Format {
             name: name.to_owned(),

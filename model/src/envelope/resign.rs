@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use super::error::{ReadError, WriteError};
 use super::reader::{ReadPackage, Reader};
-use super::writer::{WritePackage, Writer};
+use super::writer::{WriteImage, WritePackage, Writer};
 
 /// Why an envelope could not be written anew.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,8 @@ pub fn resign<R: Read, W: Write>(
             }
         })
         .collect();
-    let mut writer = Writer::new(out, &packages)?;
+    let image = reader.image().map(WriteImage::from);
+    let mut writer = Writer::with_image(out, &packages, image.as_ref())?;
     while let Some(packed) = reader.next_packed()? {
         writer.compressed(packed.digest, packed.size, packed.bytes)?;
     }

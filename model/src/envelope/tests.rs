@@ -540,3 +540,115 @@ fn other_signatures_change_nothing_else() {
     assert_eq!(again(&signed, &|_| None).unwrap(), plain);
     again(&plain[..plain.len() - 2000], &|_| None).unwrap_err();
 }
+
+mod images {
+    use super::*;
+
+    const BOOT: &[u8] = b"a kernel, say";
+
+    fn image() -> Image {
+        Image {
+            format: IMAGE_FORMAT,
+            name: "site".parse().unwrap(),
+            version: "1".parse().unwrap(),
+            summary: String::new(),
+            boot: vec![BootImage {
+                node_type: Some("router".parse().unwrap()),
+                arch: "x86-64".to_owned(),
+                version: "6.1".parse().unwrap(),
+                object: Digest::of(BOOT),
+                size: BOOT.len() as u64,
+            }],
+            nodes: vec![ImageNode {
+                name: "n1".parse().unwrap(),
+                node_type: None,
+                location: None,
+                classes: vec!["edge".parse().unwrap()],
+                labels: std::collections::BTreeMap::default(),
+            }],
+            assign: vec![ImageAssignment {
+                scope: crate::wire::Scope::Class("edge".parse().unwrap()),
+                assignment: crate::wire::Assignment {
+                    packages: vec!["a".parse().unwrap()],
+                    ..crate::wire::Assignment::default()
+                },
+            }],
+        }
+    }
+
+    fn envelope(name: &str, contents: &[&[u8]]) -> Vec<u8> {
+        let paths: Vec<String> = (0..contents.len())
+            .map(|number| format!("/usr/share/{name}/{number}"))
+            .collect();
+        let files: Vec<(&str, &[u8])> = (paths.iter().map(String::as_str))
+            .zip(contents.iter().copied())
+            .collect();
+        let contents = contents.iter().map(|bytes| bytes.to_vec()).collect();
+        write(&[(package(name, &files), contents)])
+    }
+
+    fn combined(image: &Image) -> Vec<u8> {
+        // `b` shares an object with `a`, and `a` comes twice.
+        let envelopes = [
+            envelope("a", &[b"one", b"two"]),
+            envelope("b", &[b"two", b"three"]),
+            envelope("a", &[b"one", b"two"]),
+        ];
+        let readers = (envelopes.iter())
+            .map(|bytes| Reader::open(&bytes[..], Limits::default()).unwrap())
+            .collect();
+        let mut packed = Vec::new();
+        let mut compressor = Compressor::new().unwrap();
+        compressor.object(BOOT, &mut packed).unwrap();
+        let write = WriteImage::new(image.clone())
+            .unwrap()
+            .signed(b"sig".to_vec());
+        combine(readers, &write, Vec::new(), &mut |digest| {
+            assert_eq!(*digest, Digest::of(BOOT));
+            Ok((packed.len() as u64, io::Cursor::new(packed.clone())))
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn packages_of_several_envelopes_and_boot_images_are_one_image() {
+        let bytes = combined(&image());
+        let mut reader = Reader::open(&bytes[..], Limits::default()).unwrap();
+        let read = reader.image().unwrap();
+        assert_eq!(
+            (&read.image, read.signature.as_deref()),
+            (&image(), Some(&b"sig"[..]))
+        );
+        let names: Vec<String> = (reader.packages().iter())
+            .map(|one| one.id.name.to_string())
+            .collect();
+        assert_eq!(names, ["a", "b"]);
+        let mut contents = Vec::new();
+        while let Some(object) = reader.next_object().unwrap() {
+            contents.push(object.into_bytes().unwrap());
+        }
+        assert_eq!(contents, [&b"one"[..], b"two", b"three", BOOT]);
+    }
+
+    #[test]
+    fn new_signatures_leave_the_image_as_it_is() {
+        let bytes = combined(&image());
+        let reader = Reader::open(&bytes[..], Limits::default()).unwrap();
+        let again = resign(reader, Vec::new(), &mut |_| None).unwrap();
+        assert_eq!(again, bytes);
+    }
+
+    #[test]
+    fn an_image_that_contradicts_itself_or_was_changed_is_refused() {
+        let mut twice = image();
+        twice.nodes.push(twice.nodes[0].clone());
+        let bytes = combined(&twice);
+        let refused = Reader::open(&bytes[..], Limits::default()).unwrap_err();
+        assert!(matches!(refused, ReadError::BadImage { .. }), "{refused}");
+        let mut changed = combined(&image());
+        let place = changed.windows(4).position(|part| part == b"edge").unwrap();
+        changed[place] = b'f';
+        let refused = Reader::open(&changed[..], Limits::default()).unwrap_err();
+        assert!(matches!(refused, ReadError::WrongImage), "{refused}");
+    }
+}

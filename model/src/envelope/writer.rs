@@ -7,7 +7,8 @@ use super::compress::Compressor;
 use super::entry::{self, BLOCK, Entry};
 use super::error::WriteError;
 use super::expected::{Expected, expected};
-use super::{FORMAT, Index, IndexEntry};
+use super::image::{Image, ReadImage};
+use super::{FORMAT, IMAGE_FORMAT, Index, IndexEntry};
 use crate::digest::Digest;
 use crate::ids::PackageId;
 use crate::manifest::Manifest;
@@ -68,6 +69,45 @@ impl WritePackage {
     }
 }
 
+/// What a composite image has besides packages, to be written.
+#[derive(Debug, Clone)]
+pub struct WriteImage(ReadImage);
+
+impl WriteImage {
+    /// An image that is not signed.
+    pub fn new(image: Image) -> Result<Self, WriteError> {
+        let json = |source| WriteError::Json {
+            name: "image.json".to_owned(),
+            source,
+        };
+        let mut bytes = serde_json::to_vec_pretty(&image).map_err(json)?;
+        bytes.push(b'\n');
+        Ok(Self(ReadImage {
+            image,
+            bytes,
+            signature: None,
+        }))
+    }
+
+    /// Its exact bytes: what is signed.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    /// The same with a signature over its bytes.
+    #[must_use]
+    pub fn signed(mut self, signature: Vec<u8>) -> Self {
+        self.0.signature = Some(signature);
+        self
+    }
+}
+
+impl From<&ReadImage> for WriteImage {
+    fn from(image: &ReadImage) -> Self {
+        Self(image.clone())
+    }
+}
+
 /// Writes an envelope. The manifests come first; then each object that [`Writer::wanted`] asks for.
 #[derive(Debug)]
 pub struct Writer<W> {
@@ -79,6 +119,15 @@ pub struct Writer<W> {
 impl<W: Write> Writer<W> {
     /// Begins an envelope with these packages, in this order.
     pub fn new(out: W, packages: &[WritePackage]) -> Result<Self, WriteError> {
+        Self::with_image(out, packages, None)
+    }
+
+    /// Begins a composite image: these packages, and what `image` has besides.
+    pub fn with_image(
+        out: W,
+        packages: &[WritePackage],
+        image: Option<&WriteImage>,
+    ) -> Result<Self, WriteError> {
         if packages.is_empty() {
             return Err(WriteError::Empty);
         }
@@ -90,28 +139,32 @@ impl<W: Write> Writer<W> {
                 });
             }
         }
-        let mut wanted =
-            expected(packages.iter().map(|package| &package.manifest)).map_err(|two| {
-                WriteError::TwoSizes {
-                    digest: two.digest,
-                    one: two.one,
-                    other: two.other,
-                }
-            })?;
+        let boot = image.map_or(&[][..], |one| &one.0.image.boot);
+        let manifests = packages.iter().map(|package| &package.manifest);
+        let mut wanted = expected(manifests, boot).map_err(|two| WriteError::TwoSizes {
+            digest: two.digest,
+            one: two.one,
+            other: two.other,
+        })?;
         wanted.reverse();
         let mut writer = Self { out, wanted };
-        writer.head(packages)?;
+        writer.head(packages, image)?;
         Ok(writer)
     }
 
-    fn head(&mut self, packages: &[WritePackage]) -> Result<(), WriteError> {
+    fn head(
+        &mut self,
+        packages: &[WritePackage],
+        image: Option<&WriteImage>,
+    ) -> Result<(), WriteError> {
         let entries = packages.iter().map(|package| IndexEntry {
             id: package.id.clone(),
             manifest: Digest::of(&package.bytes),
         });
         let index = Index {
-            format: FORMAT,
+            format: image.map_or(FORMAT, |_| IMAGE_FORMAT),
             packages: entries.collect(),
+            image: image.map(|one| Digest::of(&one.0.bytes)),
         };
         let mut bytes = serde_json::to_vec_pretty(&index).map_err(|source| WriteError::Json {
             name: "envelope.json".to_owned(),
@@ -119,6 +172,12 @@ impl<W: Write> Writer<W> {
         })?;
         bytes.push(b'\n');
         self.entry("envelope.json".to_owned(), &bytes)?;
+        if let Some(WriteImage(image)) = image {
+            self.entry("image.json".to_owned(), &image.bytes)?;
+            if let Some(signature) = &image.signature {
+                self.entry("image.json.sig".to_owned(), signature)?;
+            }
+        }
         for package in packages {
             self.entry(entry::manifest_name(&package.directory()), &package.bytes)?;
             if let Some(signature) = &package.signature {
