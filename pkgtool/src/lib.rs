@@ -1,7 +1,8 @@
-//! Changeover's command: makes packages, and speaks with the node's daemons over the bus.
+//! Changeover's command: makes packages, speaks with the node's daemons over the bus and with a
+//! fleet's master over HTTPS.
 //!
 //! ```text
-//! main ─► args (clap only) ─► commands/* (one a file) ─► build · node · sandbox ─► resolve ─► model
+//! main ─► args (clap only) ─► commands/* (one a file) ─► build · node · fleet · sandbox ─► resolve ─► model
 //!                                  └────────► show (the only printer), outcome (exit codes)
 //! ```
 //!
@@ -13,6 +14,7 @@ pub mod args;
 pub mod build;
 pub mod commands;
 pub mod drift;
+pub mod fleet;
 pub mod node;
 pub mod outcome;
 pub mod render;

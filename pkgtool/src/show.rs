@@ -309,6 +309,32 @@ impl Show {
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
+    /// Asks for a word; none: nobody can be asked, or the input has ended.
+    pub fn ask(&mut self, question: &str) -> Result<Option<String>, OutputError> {
+        if !self.answers {
+            return Ok(None);
+        }
+        write!(self.err, "{question} ")?;
+        self.err.flush()?;
+        let mut answer = String::new();
+        let read = io::stdin()
+            .read_line(&mut answer)
+            .map_err(OutputError::Answer)?;
+        Ok((read > 0).then(|| answer.trim().to_owned()))
+    }
+
+    /// A place on standard output that is drawn again and again; none where it is no terminal.
+    pub fn screen(&self) -> Option<Screen> {
+        let term = console::Term::stdout();
+        (!self.json && self.look.width != usize::MAX && term.features().is_attended()).then(|| {
+            Screen {
+                rows: usize::from(term.size().0).max(8),
+                term,
+                drawn: 0,
+            }
+        })
+    }
+
     /// A line on standard error that shows how far it is, and goes away at the end.
     pub fn progress(&self) -> ProgressLine {
         let hidden = self.quiet || self.json;
@@ -323,6 +349,40 @@ impl Show {
             bar,
             counted: false,
         }
+    }
+}
+
+/// See [`Show::screen`].
+#[derive(Debug)]
+pub struct Screen {
+    term: console::Term,
+    /// Lines that the terminal has.
+    rows: usize,
+    /// Lines that stand there from the last time.
+    drawn: usize,
+}
+
+impl Screen {
+    /// Lines that a drawing may have.
+    pub fn rows(&self) -> usize {
+        self.rows.saturating_sub(1)
+    }
+
+    /// Draws `text` in place of what was drawn before; what does not fit is left out.
+    pub fn draw(&mut self, text: &str) -> Result<(), OutputError> {
+        let (rows, columns) = self.term.size();
+        self.rows = usize::from(rows).max(8);
+        let lines: Vec<String> = text
+            .lines()
+            .take(self.rows())
+            .map(|line| console::truncate_str(line, usize::from(columns), "…").into_owned())
+            .collect();
+        self.term.clear_last_lines(self.drawn)?;
+        for line in &lines {
+            self.term.write_line(line)?;
+        }
+        self.drawn = lines.len();
+        Ok(self.term.flush()?)
     }
 }
 
@@ -368,6 +428,11 @@ impl ProgressLine {
         }
         self.bar.set_length(all);
         self.bar.set_position(done);
+    }
+
+    /// Shows how much of a file has gone.
+    pub fn bytes(&mut self, what: &str, done: u64, all: u64) {
+        self.count(what, done, all, true);
     }
 
     /// Takes the line away.

@@ -10,9 +10,12 @@ pub mod completions;
 pub mod deactivate;
 pub mod drift;
 pub mod exec;
+pub mod fleet;
 pub mod history;
+pub mod image;
 pub mod import_deb;
 pub mod inspect;
+pub mod join;
 pub mod keygen;
 pub mod list;
 pub mod logs;
@@ -44,6 +47,8 @@ pub enum Command {
     Build(build::BuildArgs),
     /// Make packages of Debian packages
     ImportDeb(import_deb::ImportDebArgs),
+    /// Make a composite image: packages, boot images, nodes and assignments of a fleet
+    Image(image::ImageArgs),
     /// Show what is in a package, or what differs between two
     Inspect(inspect::InspectArgs),
     /// Make a key to sign packages with
@@ -92,6 +97,12 @@ pub enum Command {
     History(history::HistoryArgs),
     /// Show processes of this machine that run something else than what is on the disk now
     Drift(drift::DriftArgs),
+    /// Bring the node into a fleet
+    Join(join::JoinArgs),
+    /// Take the node out of its fleet; what runs runs on
+    Leave(join::LeaveArgs),
+    /// Speak with a fleet's master: nodes, packages, updates
+    Fleet(Box<fleet::FleetArgs>),
     /// Run a command, or a shell, on a private node in a directory
     Sandbox(sandbox::SandboxArgs),
     /// The inner init of a sandbox
@@ -111,6 +122,7 @@ pub fn run(cli: &Cli, show: &mut Show) -> Result<Outcome, CommandError> {
     match &cli.command {
         Command::Build(args) => build::run(args, show),
         Command::ImportDeb(args) => import_deb::run(args, show),
+        Command::Image(args) => image::run(args, show),
         Command::Inspect(args) => inspect::run(args, show),
         Command::Keygen(args) => keygen::run(args, show),
         Command::Sign(args) => sign::run(args, show),
@@ -135,6 +147,9 @@ pub fn run(cli: &Cli, show: &mut Show) -> Result<Outcome, CommandError> {
         Command::Exec(args) => exec::run(args, &node, show),
         Command::History(args) => history::run(args, &node, show),
         Command::Drift(args) => drift::run(args, show),
+        Command::Join(args) => join::run(args, &node, show),
+        Command::Leave(args) => join::leave(args, &node, show),
+        Command::Fleet(args) => fleet::run(args, show),
         Command::Sandbox(args) => sandbox::run(args, show),
         Command::SandboxInit(args) => sandbox_init::run(args, show),
         Command::Completions(args) => completions::run(args, show),

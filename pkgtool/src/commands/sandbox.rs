@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::outcome::{CommandError, Outcome};
 use crate::sandbox::outer::{self, Wish};
-use crate::sandbox::{Net, OnDeath};
+use crate::sandbox::{Net, NodeFacts, OnDeath};
 use crate::show::Show;
 
 /// Arguments of `sandbox`.
@@ -34,6 +34,9 @@ pub struct SandboxArgs {
     /// Take only packages that a key in DIR/etc/changeover/trust.d trusts, as a real node does
     #[arg(long)]
     require_signatures: bool,
+    /// What the node is, where its fleet's packages differ by it.
+    #[command(flatten)]
+    facts: NodeFacts,
     /// What to run in it; your shell where absent
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -51,6 +54,7 @@ pub fn run(args: &SandboxArgs, show: &mut Show) -> Result<Outcome, CommandError>
             OnDeath::End
         },
         signatures: args.require_signatures,
+        facts: args.facts.clone(),
     };
     outer::run(&wish, &args.command, show)
 }

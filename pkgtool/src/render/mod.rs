@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod drift;
+pub mod fleet;
 pub mod history;
 pub mod lists;
 pub mod plan;

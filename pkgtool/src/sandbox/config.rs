@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::Plan;
 use super::layout::Layout;
+use super::{NodeFacts, Plan};
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,6 +36,13 @@ struct Installd {
     boot_id_file: PathBuf,
     timeouts: Timeouts,
     trust: Trust,
+    node: NodeFacts,
+    fleet: Fleet,
+}
+
+#[derive(Serialize)]
+struct Fleet {
+    features: PathBuf,
 }
 
 #[derive(Serialize)]
@@ -83,6 +90,10 @@ pub fn write(layout: &Layout, plan: &Plan) -> Result<()> {
             unsigned: if plan.signatures { "refuse" } else { "accept" },
             directory: layout.root().join("etc/changeover/trust.d"),
         },
+        node: facts(layout, plan)?,
+        fleet: Fleet {
+            features: layout.root().join("etc/changeover/features.d"),
+        },
     };
     fs_err::copy("/proc/sys/kernel/random/uuid", layout.run().join("boot-id"))?;
     let text = toml::to_string(&sysmgrd).context("sysmgrd.toml")?;
@@ -92,6 +103,20 @@ pub fn write(layout: &Layout, plan: &Plan) -> Result<()> {
     fs_err::write(layout.own("bashrc"), BASHRC)?;
     fs_err::write(layout.own("bus.conf"), bus(&layout.bus_socket()))?;
     Ok(())
+}
+
+/// What the node was said to be now, or else at an earlier start.
+fn facts(layout: &Layout, plan: &Plan) -> Result<NodeFacts> {
+    let file = layout.own("node.toml");
+    if let Some(facts) = &plan.facts {
+        fs_err::write(&file, toml::to_string(facts).context("node.toml")?)?;
+        return Ok(facts.clone());
+    }
+    match fs_err::read_to_string(&file) {
+        Ok(text) => toml::from_str(&text).context("node.toml"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(NodeFacts::default()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A system bus: root owns names, anyone may speak, and the daemons judge who may do what.

@@ -73,4 +73,30 @@ pub struct Plan {
     pub on_death: OnDeath,
     /// Whether packages must be signed.
     pub signatures: bool,
+    /// What the node is; absent: what it was said to be last.
+    pub facts: Option<NodeFacts>,
+}
+
+/// What a node is, by which files and dependencies are chosen for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct NodeFacts {
+    /// Its ELF machine name; this machine's where absent
+    #[arg(long, value_name = "ARCH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
+    /// What kind of node it is
+    #[arg(long = "type", value_name = "NAME")]
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub node_type: Option<String>,
+    /// A class that it is in; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub class: Vec<String>,
+    /// What it has; may be repeated
+    #[arg(long = "feature", value_name = "NAME")]
+    pub features: Vec<String>,
+    /// Where it is
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
 }

@@ -20,7 +20,7 @@ use super::cgroup::Cgroup;
 use super::layout::Layout;
 use super::signals::{Heard, Signals, shell_status};
 use super::users::{self, Users};
-use super::{Net, OnDeath, Plan, enter, init};
+use super::{Net, NodeFacts, OnDeath, Plan, enter, init};
 use crate::outcome::{CommandError, Kind, Outcome};
 use crate::show::Show;
 
@@ -37,6 +37,8 @@ pub struct Wish {
     pub on_death: OnDeath,
     /// Whether packages must be signed.
     pub signatures: bool,
+    /// What the node is; nothing said: what it was said to be last.
+    pub facts: NodeFacts,
 }
 
 /// Runs `command` in the node: starts it, or enters it where it already runs.
@@ -118,6 +120,7 @@ fn start(
         temporary: wish.root.is_none() && !wish.keep,
         on_death: wish.on_death,
         signatures: wish.signatures,
+        facts: (wish.facts != NodeFacts::default()).then(|| wish.facts.clone()),
     };
     drop(fs_err::remove_file(layout.own("control")));
     let listener = UnixListener::bind(layout.own("control")).context("control socket")?;
