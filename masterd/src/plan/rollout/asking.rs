@@ -2,7 +2,7 @@
 
 use model::wire::{Absent, Ballot, NodeName, NodePhase, Objection, Phase, Vote};
 
-use super::index::{OBJECTING, Stand};
+use super::index::{OBJECTING, Stand, WAITED_FOR};
 use super::step::{Gate, Turn};
 use super::{Action, Note, Part};
 
@@ -189,7 +189,7 @@ impl Turn<'_> {
             return Gate::Passed;
         }
         let index = &self.rollout.index;
-        let open = index.all(&[Stand::Open, Stand::Asked, Stand::Soon, Stand::Absent]);
+        let open = index.all(&WAITED_FOR);
         if open > 0 && self.now < self.rollout.head.vote_by_ms {
             return Gate::Shut;
         }

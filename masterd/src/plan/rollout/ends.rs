@@ -159,8 +159,8 @@ impl Turn<'_> {
         });
         if at_base {
             self.actions.push(Action::Commit { node: node.clone() });
-            let reason = self.rollout.head.detail.clone();
-            self.went_back(node, detail.or(reason).unwrap_or_default());
+            let reason = self.why_back(node);
+            self.went_back(node, detail.unwrap_or(reason));
         } else if !at_target {
             let reason = detail.unwrap_or_else(|| "it runs neither what it ran before".to_owned());
             self.failed(node, reason);
@@ -195,6 +195,10 @@ impl Turn<'_> {
     }
 }
 
+pub(super) fn check_failed(status: i32, lines: &str) -> String {
+    format!("its check ended with {status}: {}", lines.trim_end())
+}
+
 fn how_it_ended(end: &NodeEnd, target: model::Digest, base: Option<model::Digest>) -> How {
     let at_target = end.installed.software == Some(target);
     let why = |otherwise: &str| end.detail.clone().unwrap_or_else(|| otherwise.to_owned());
@@ -212,10 +216,7 @@ fn how_it_ended(end: &NodeEnd, target: model::Digest, base: Option<model::Digest
     };
     match report.outcome {
         Outcome::Done if at_target => match &end.check {
-            Some((status, lines)) if *status != 0 => How::CheckFailed(format!(
-                "its check ended with {status}: {}",
-                lines.trim_end()
-            )),
+            Some((status, lines)) if *status != 0 => How::CheckFailed(check_failed(*status, lines)),
             Some(_) | None => How::Well,
         },
         Outcome::Done => How::Badly(why("it says that it is done, and runs something else")),

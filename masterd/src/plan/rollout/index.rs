@@ -94,6 +94,9 @@ pub(super) const UNBEGUN: [Stand; 10] = [
     Stand::Impossible,
 ];
 
+/// Its answer is waited for until the vote ends.
+pub(super) const WAITED_FOR: [Stand; 4] = [Stand::Open, Stand::Asked, Stand::Soon, Stand::Absent];
+
 /// Somebody has to decide about it.
 pub(super) const OBJECTING: [Stand; 6] = [
     Stand::Vetoed,
@@ -103,6 +106,10 @@ pub(super) const OBJECTING: [Stand; 6] = [
     Stand::Impossible,
     Stand::Asked,
 ];
+
+/// It said no.
+pub(super) const SAYING_NO: [Stand; 4] =
+    [Stand::Vetoed, Stand::Later, Stand::Soon, Stand::Impossible];
 
 /// Ended otherwise than asked for.
 pub(super) const FAILED: [Stand; 2] = [Stand::Failed, Stand::WentBack];
@@ -141,6 +148,9 @@ impl Index {
         let stand = Stand::of(part) as usize;
         if let Some(wave) = self.waves.get_mut(&part.wave) {
             wave[stand].remove(node);
+            if wave.iter().all(BTreeSet::is_empty) {
+                self.waves.remove(&part.wave);
+            }
         }
         self.totals[stand] = self.totals[stand].saturating_sub(1);
         if let Some(due) = part.due_ms {

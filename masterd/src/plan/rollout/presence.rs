@@ -2,6 +2,7 @@
 
 use model::wire::{Installed, NodeName, NodePhase, Phase};
 
+use super::ends::check_failed;
 use super::index::Stand;
 use super::rolling::SILENCE_MS;
 use super::step::Turn;
@@ -282,10 +283,29 @@ impl Turn<'_> {
 
     fn going_back_runs(&mut self, node: &NodeName, runs: Runs) {
         match runs {
-            Runs::Base => self.went_back(node, "taken back".to_owned()),
+            Runs::Base => {
+                let reason = self.why_back(node);
+                self.went_back(node, reason);
+            }
             Runs::Target | Runs::TargetUnreported | Runs::OnItsWay | Runs::Other => {
                 let due = self.now + SILENCE_MS;
                 self.edit(node, |part| part.due_ms = Some(due));
+            }
+        }
+    }
+
+    /// Why a node is on its way back.
+    pub(super) fn why_back(&self, node: &NodeName) -> String {
+        let check = self
+            .rollout
+            .parts
+            .get(node)
+            .and_then(|part| part.check.as_ref());
+        match check {
+            Some((status, lines)) if *status != 0 => check_failed(*status, lines),
+            Some(_) | None => {
+                let detail = self.rollout.head.detail.clone();
+                detail.unwrap_or_else(|| "taken back".to_owned())
             }
         }
     }
@@ -294,7 +314,7 @@ impl Turn<'_> {
         if self.stand(node) == Some(Stand::GoingBack) {
             self.actions.push(Action::Abort {
                 node: node.clone(),
-                reason: self.rollout.head.detail.clone().unwrap_or_default(),
+                reason: self.why_back(node),
             });
         }
     }

@@ -1,9 +1,9 @@
 //! Waves: opened, begun, watched, ended.
 
-use model::wire::{NodeName, NodePhase, Phase};
+use model::wire::{Choice, NodeName, NodePhase, Phase};
 
 use super::asking::is_fresh;
-use super::index::{FAILED, MOVING, OBJECTING, Stand, UNBEGUN};
+use super::index::{FAILED, MOVING, OBJECTING, SAYING_NO, Stand, UNBEGUN, WAITED_FOR};
 use super::step::{Gate, Turn};
 use super::{Action, Window};
 
@@ -26,13 +26,17 @@ impl Turn<'_> {
             return Gate::Shut;
         }
         self.settle_absent();
-        let waited_for = [Stand::Open, Stand::Asked, Stand::Soon, Stand::Absent];
-        if self.count(&waited_for) > 0 && self.now < self.rollout.head.vote_by_ms {
+        if self.count(&WAITED_FOR) > 0 && self.now < self.rollout.head.vote_by_ms {
             return Gate::Shut;
         }
         if self.count(&OBJECTING) > 0 {
             let wave = self.rollout.head.wave + 1;
             self.hold(format!("not all nodes of wave {wave} accept"));
+            return Gate::Shut;
+        }
+        if !self.rollout.head.touched && !self.overruled() && self.rollout.index.all(&SAYING_NO) > 0
+        {
+            self.hold("a node of a later wave does not accept any more".to_owned());
             return Gate::Shut;
         }
         if self.begin_those_that_may() {
@@ -43,6 +47,21 @@ impl Turn<'_> {
         }
         self.next_wave();
         Gate::Passed
+    }
+
+    /// Whether an operator has gone on though not all accept.
+    fn overruled(&self) -> bool {
+        let decisions = &self.rollout.head.decisions;
+        decisions.iter().any(|(_, decision)| match decision.choice {
+            Choice::Accepting | Choice::Force(_) | Choice::ForceAll => true,
+            Choice::Approve
+            | Choice::Abort
+            | Choice::AskAgain
+            | Choice::Pause
+            | Choice::Resume
+            | Choice::TakeBack
+            | Choice::Commit => false,
+        })
     }
 
     /// Whether anything could still be kept from failing by stopping.
@@ -73,11 +92,14 @@ impl Turn<'_> {
                 part.asks = 0;
             });
         }
-        for node in self
-            .rollout
-            .index
-            .nodes(wave, &[Stand::Open, Stand::Absent])
-        {
+        let unasked = [
+            Stand::Open,
+            Stand::Absent,
+            Stand::Vetoed,
+            Stand::Later,
+            Stand::Soon,
+        ];
+        for node in self.rollout.index.nodes(wave, &unasked) {
             self.ask(&node);
         }
         true
@@ -156,6 +178,7 @@ impl Turn<'_> {
 
     /// Tells a node to change.
     pub(super) fn want(&mut self, node: &NodeName) {
+        self.head().touched = true;
         let due = self.now + SILENCE_MS;
         self.edit(node, |part| {
             part.phase = NodePhase::Changing;
@@ -246,14 +269,14 @@ impl Turn<'_> {
         for node in self.rollout.index.everywhere(&UNBEGUN) {
             self.leave_out(&node, reason.clone());
         }
-        if self.rollout.index.all(&[Stand::Trial]) > 0 {
-            return self.enter(Phase::Trial, None);
-        }
         self.end(None);
     }
 
-    /// The end that fits how the nodes stand.
+    /// The end that fits how the nodes stand; where some run it as a trial, a person decides.
     pub(super) fn end(&mut self, detail: Option<String>) {
+        if self.rollout.index.all(&[Stand::Trial]) > 0 {
+            return self.enter(Phase::Trial, detail);
+        }
         for node in self.rollout.index.everywhere(&[Stand::Failed]) {
             if self.rollout.parts.get(&node).is_some_and(|part| part.lost) {
                 self.edit(&node, |part| part.lost = false);

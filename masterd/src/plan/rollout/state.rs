@@ -56,6 +56,8 @@ pub struct Head {
     pub wave: u32,
     /// How many there are; at least one.
     pub waves: u32,
+    /// A node was told to change.
+    pub touched: bool,
     /// This wave's nodes were asked for it.
     pub opened: bool,
     /// The fleet is checked as it would be after each wave, before it.
@@ -262,6 +264,7 @@ impl Head {
             paused: false,
             wave: 0,
             waves,
+            touched: false,
             opened: false,
             inspects: false,
             inspected: false,

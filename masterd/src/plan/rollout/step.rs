@@ -2,7 +2,7 @@
 
 use model::wire::{Absent, NodeName, NodePhase, Phase};
 
-use super::index::Stand;
+use super::index::{Stand, WAITED_FOR};
 use super::{Action, Event, Note, Part, Rollout};
 
 /// One step: what it works on, and what came of it so far.
@@ -103,7 +103,7 @@ impl Turn<'_> {
         match head.phase {
             Phase::Asking => times.push(Some(head.vote_by_ms)),
             Phase::Rolling => {
-                times.push(Some(head.vote_by_ms));
+                times.push(Some(head.vote_by_ms).filter(|_| self.count(&WAITED_FOR) > 0));
                 times.push(head.go_by_ms.filter(|_| !head.go));
             }
             Phase::Soaking => times.push(Some(head.soak_until_ms).filter(|_| !head.paused)),

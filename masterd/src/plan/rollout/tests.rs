@@ -1,1 +1,7 @@
 //! Updates from the question to the end.
+
+mod decisions;
+mod fleet;
+mod flows;
+mod random;
+mod together;
