@@ -129,6 +129,9 @@ async fn fetch(
     let have = PathBuf::from(have);
     all.retain(|want| !have.join(want.digest.to_string()).exists());
     let have = |digest: &Digest| Some(have.join(digest.to_string())).filter(|path| path.exists());
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        return Err("there is a crypto provider already".into());
+    }
     let source = Source {
         url: url.to_owned(),
         client: reqwest::Client::new(),

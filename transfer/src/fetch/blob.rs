@@ -81,8 +81,10 @@ pub(super) struct Target {
 pub(super) enum Written {
     /// Nothing speaks against them.
     Fine,
-    /// They completed a unit that is not what the index says; it was dropped.
-    Wrong,
+    /// They completed a unit that is not what the index says; it was dropped, with the bytes
+    /// written now that are not judged. The unit starts here: bytes before the writer's own were
+    /// somebody else's.
+    Wrong(u64),
 }
 
 impl Target {
@@ -131,10 +133,14 @@ impl Target {
         pieces
     }
 
-    /// The first byte between `start` and `end` that is not there.
-    pub(super) fn first_missing(&self, start: u64, end: u64) -> Option<u64> {
-        let reach = self.ranges.reach(start);
-        (reach < end).then_some(reach)
+    /// The first range between `start` and `end` that is not there.
+    pub(super) fn hole(&self, start: u64, end: u64) -> Option<(u64, u64)> {
+        self.ranges.hole(start, end)
+    }
+
+    /// Bytes between `start` and `end` that are there.
+    pub(super) fn count(&self, start: u64, end: u64) -> u64 {
+        self.ranges.count(start, end)
     }
 
     /// Takes bytes. The journal follows them, so that a kill between the two costs these alone.
@@ -143,7 +149,27 @@ impl Target {
         self.file.write_all_at(bytes, at)?;
         self.note(at, end)?;
         self.ranges.add(at, end);
-        self.judge(at, end)
+        let written = self.judge(at, end)?;
+        if let Written::Wrong(start) = written {
+            self.forget(start.max(at), end)?;
+        }
+        Ok(written)
+    }
+
+    /// Drops bytes, but for those of units that are right.
+    fn forget(&mut self, start: u64, end: u64) -> io::Result<()> {
+        let unjudged = |unit: &&Unit| !unit.right && unit.start < end && start < unit.end;
+        let cuts: Vec<(u64, u64)> = self
+            .units
+            .iter()
+            .filter(unjudged)
+            .map(|unit| (unit.start.max(start), unit.end.min(end)))
+            .collect();
+        for (start, end) in cuts {
+            self.note(start | GONE, end)?;
+            self.ranges.remove(start, end);
+        }
+        Ok(())
     }
 
     /// A copy of the file's handle, for reading.
@@ -174,7 +200,9 @@ impl Target {
             }
         }
         for (start, end) in wrong {
-            all = Written::Wrong;
+            if all == Written::Fine {
+                all = Written::Wrong(start);
+            }
             self.note(start | GONE, end)?;
             self.ranges.remove(start, end);
         }

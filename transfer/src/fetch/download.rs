@@ -126,8 +126,10 @@ impl<'a> Run<'a> {
     pub(super) fn tell(&self) {
         let counts = &self.counts;
         let resumed = counts.resumed.load(Ordering::Relaxed);
+        let fetched = counts.fetched.load(Ordering::Relaxed);
         (self.progress)(Progress {
-            bytes: resumed + counts.fetched.load(Ordering::Relaxed),
+            bytes: resumed + fetched,
+            fetched,
             of: counts.of.load(Ordering::Relaxed),
             objects: counts.whole.load(Ordering::Relaxed) + counts.patched.load(Ordering::Relaxed),
         });

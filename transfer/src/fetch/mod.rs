@@ -113,6 +113,8 @@ impl fmt::Debug for Order<'_> {
 pub struct Progress {
     /// Bytes that crossed the network, or that an earlier fetch had left.
     pub bytes: u64,
+    /// Of these, bytes that this fetch brought.
+    pub fetched: u64,
     /// Bytes that will have, as far as is known.
     pub of: u64,
     /// Objects that are whole.

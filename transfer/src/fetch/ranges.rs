@@ -29,6 +29,9 @@ impl Ranges {
 
     /// Takes these bytes out.
     pub(super) fn remove(&mut self, start: u64, end: u64) {
+        if start >= end {
+            return;
+        }
         let cut: Vec<(u64, u64)> = self
             .0
             .range(..end)
@@ -56,6 +59,13 @@ impl Ranges {
     pub(super) fn reach(&self, start: u64) -> u64 {
         let found = self.0.range(..=start).next_back();
         found.map_or(start, |(_, &end)| end.max(start))
+    }
+
+    /// The first hole between `start` and `end`.
+    pub(super) fn hole(&self, start: u64, end: u64) -> Option<(u64, u64)> {
+        let from = self.reach(start);
+        let next = self.0.range(from..).next().map_or(end, |(&next, _)| next);
+        (from < end).then_some((from, next.min(end)))
     }
 
     /// Bytes that are there between `start` and `end`.

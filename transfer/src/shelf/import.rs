@@ -92,6 +92,7 @@ struct Counted<R> {
     inner: R,
     hasher: blake3::Hasher,
     count: u64,
+    ended: bool,
 }
 
 impl<R> Counted<R> {
@@ -100,6 +101,7 @@ impl<R> Counted<R> {
             inner,
             hasher: blake3::Hasher::new(),
             count: 0,
+            ended: false,
         }
     }
 
@@ -109,7 +111,7 @@ impl<R> Counted<R> {
             digest: *digest,
             reason,
         };
-        if self.count != size && (done.is_ok() || self.count > size) {
+        if self.count > size || (self.count < size && self.ended) {
             return Err(lies(format!("{} bytes instead of {size}", self.count)));
         }
         done.doing(|| format!("compress object {digest}"))?;
@@ -126,6 +128,7 @@ impl<R: Read> Read for Counted<R> {
         let count = self.inner.read(into)?;
         self.hasher.update(into.get(..count).unwrap_or_default());
         self.count += count as u64;
+        self.ended |= count == 0 && !into.is_empty();
         Ok(count)
     }
 }

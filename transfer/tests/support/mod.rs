@@ -45,6 +45,7 @@ impl Drop for Server {
 }
 
 impl Server {
+    /// Serves `root` until it is dropped.
     pub async fn start(root: &Path, manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -70,7 +71,7 @@ impl Server {
     pub fn source(&self) -> Source {
         Source {
             url: self.url.clone(),
-            client: reqwest::Client::new(),
+            client: client(),
         }
     }
 }
@@ -292,4 +293,11 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
         .collect();
     bytes.truncate(length);
     bytes
+}
+
+/// A client with the crypto library that the daemons use.
+fn client() -> reqwest::Client {
+    // It is there already after the first call.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::new()
 }

@@ -44,12 +44,15 @@ impl Run<'_> {
         let mut last = String::from("there is no source");
         let mut url = String::new();
         while let Some((number, source)) = self.sources.pick(&out) {
-            let before = lock(target).first_missing(start, end);
-            let trouble = match self.attempt((blob, source), target, (start, end)).await {
-                Ok(()) => return Ok(()),
+            let Some(hole) = lock(target).hole(start, end) else {
+                return Ok(());
+            };
+            let before = lock(target).count(start, end);
+            let trouble = match self.attempt((blob, source), target, hole).await {
+                Ok(()) => continue,
                 Err(trouble) => trouble,
             };
-            let after = lock(target).first_missing(start, end);
+            let brought = lock(target).count(start, end).saturating_sub(before);
             self.counts().retries.fetch_add(1, Ordering::Relaxed);
             self.sources.strike(number);
             url.clone_from(&source.url);
@@ -61,7 +64,6 @@ impl Run<'_> {
                 }
                 Trouble::Away(reason) => {
                     last = reason;
-                    let brought = after.unwrap_or(end).saturating_sub(before.unwrap_or(end));
                     failed += usize::from(brought < PROGRESS);
                     if failed >= self.settings.attempts {
                         let (source_url, reason) = (url, last);
@@ -74,15 +76,14 @@ impl Run<'_> {
         Err(Failed::Refused(last))
     }
 
+    /// Fetches one hole.
     async fn attempt(
         &self,
         (blob, source): (&Blob, &Source),
         target: &Mutex<Target>,
-        (start, end): (u64, u64),
+        (first, end): (u64, u64),
     ) -> Result<(), Trouble> {
-        let Some(mut at) = lock(target).first_missing(start, end) else {
-            return Ok(());
-        };
+        let mut at = first;
         let url = format!(
             "{}/objects/{}",
             source.url.trim_end_matches('/'),
@@ -98,7 +99,6 @@ impl Run<'_> {
         };
         starts_right(&response, blob, at)?;
         let began = Instant::now();
-        let first = at;
         while at < end {
             let chunk = match timeout(self.settings.stall, response.chunk()).await {
                 Ok(Ok(Some(chunk))) => chunk,
@@ -112,7 +112,11 @@ impl Run<'_> {
             let most = usize::try_from(end - at)
                 .unwrap_or(usize::MAX)
                 .min(chunk.len());
-            self.take(blob, target, (at, chunk.get(..most).unwrap_or_default()))?;
+            self.take(
+                blob,
+                target,
+                (first, at, chunk.get(..most).unwrap_or_default()),
+            )?;
             at += most as u64;
             self.limiter.pass(chunk.len()).await;
             self.fast_enough(began, at - first)?;
@@ -125,7 +129,7 @@ impl Run<'_> {
         &self,
         blob: &Blob,
         target: &Mutex<Target>,
-        (at, bytes): (u64, &[u8]),
+        (first, at, bytes): (u64, u64, &[u8]),
     ) -> Result<(), Trouble> {
         let written = lock(target)
             .write(at, bytes)
@@ -134,11 +138,15 @@ impl Run<'_> {
         self.tell();
         match written {
             Written::Fine => Ok(()),
-            Written::Wrong => {
+            Written::Wrong(unit) => {
                 self.counts().refused.fetch_add(1, Ordering::Relaxed);
-                Err(Trouble::Useless(
-                    "it sends other bytes than the index says".to_owned(),
-                ))
+                let what = "it sends other bytes than the index says".to_owned();
+                // Where the unit had bytes of another source, nobody knows whose were wrong.
+                Err(if unit < first {
+                    Trouble::Away(what)
+                } else {
+                    Trouble::Useless(what)
+                })
             }
         }
     }
