@@ -119,9 +119,9 @@ impl Engine {
             .map(|one| one.generation)
             .collect();
         self.end_trials(&inhabited)?;
-        // A trial leaves persistent storage as it is.
+        // A trial leaves persistent storage as it is, but for what a failed commit of it left.
         if self.active.row.trial {
-            return Ok(());
+            return self.clear_failed_commit().await;
         }
         let holdings = self.holdings(self.and_beneath(inhabited))?;
         let garbage = collect::collect(&holdings, self.context.config.keep_generations);
@@ -133,6 +133,16 @@ impl Engine {
             std::sync::Arc::make_mut(&mut self.shelf).take(id);
         }
         self.sweep(&holdings.inhabited).await
+    }
+
+    /// The tree on the disk of a trial that runs in memory: its commit failed half-way.
+    async fn clear_failed_commit(&mut self) -> Result<(), Error> {
+        let (number, context) = (self.running, self.context.clone());
+        if context.trials().tree(number).is_none() || !context.generations.all()?.contains(&number)
+        {
+            return Ok(());
+        }
+        change::blocking(move || context.generations.remove(number)).await
     }
 
     /// Those generations, and those that lie beneath them where they ran as trials.
