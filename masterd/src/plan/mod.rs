@@ -4,8 +4,10 @@
 //! what is to be done goes out as a list.
 
 pub mod assigned;
+pub mod goback;
 pub mod negotiate;
 pub mod overlap;
+pub mod release;
 pub mod rollout;
 pub mod select;
 pub mod tally;

@@ -20,6 +20,7 @@ mod member;
 mod names;
 mod people;
 mod plan;
+mod release;
 mod rollout;
 mod views;
 mod vote;
@@ -42,6 +43,7 @@ pub use people::{
     Role, TokenView,
 };
 pub use plan::{FleetPlan, PlannedNode};
+pub use release::{Release, Released};
 pub use rollout::{
     Absent, Choice, Decision, NodePhase, NodeRollout, Phase, RolloutId, RolloutView, Strategy,
     Update, Waves,

@@ -177,6 +177,14 @@ impl Turn<'_> {
         let now = self.now;
         let head = self.head();
         head.phase = phase;
+        let may_pause = [
+            Phase::Approval,
+            Phase::Asking,
+            Phase::Held,
+            Phase::Rolling,
+            Phase::Soaking,
+        ];
+        head.paused &= may_pause.contains(&phase);
         head.detail = detail;
         head.ended_ms = phase.is_end().then_some(now);
         self.actions.push(Action::Note(Note::Phase(phase)));
