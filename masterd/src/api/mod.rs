@@ -9,16 +9,22 @@
 //! through by the table, but for what depends on the thing asked for (an operator's classes).
 
 pub mod auth;
+mod classes;
 mod enrol;
 mod errors;
+mod events;
 mod extract;
+mod link;
 pub mod metrics;
+mod nodes;
 mod objects;
 mod openapi;
+mod packages;
 mod people;
 pub mod rates;
 mod system;
 pub mod table;
+mod updates;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -149,6 +149,12 @@ impl Route {
 pub fn all() -> Vec<Route> {
     [
         super::enrol::routes(),
+        super::link::routes(),
+        super::nodes::routes(),
+        super::classes::routes(),
+        super::packages::routes(),
+        super::updates::routes(),
+        super::events::routes(),
         super::people::routes(),
         super::objects::routes(),
         super::system::routes(),

@@ -89,7 +89,7 @@ async fn start(
         config.state_dir.join("spool"),
     );
     fs_err::create_dir_all(&spool)?;
-    let shelf = Arc::new(Shelf::open(&public, &config.state_dir.join("shelf"))?);
+    let shelf = Arc::new(Shelf::open(&public, &config.state_dir.join("private"))?);
     let (ping_ms, retry_min_ms, retry_max_ms) = config.link;
     let link = LinkSettings {
         ping_ms,

@@ -40,3 +40,6 @@ pub use verifier::Verifier;
 
 /// Seconds of a day.
 pub const DAY: u64 = 86_400;
+
+#[cfg(test)]
+mod tests;
