@@ -33,6 +33,9 @@ pub struct Config {
     pub trust: Trust,
     /// What a fleet may know of the node.
     pub fleet: Fleet,
+    /// The start waits for the fleet's master; not in the file, but in what it has signed.
+    #[serde(skip)]
+    pub hold_boot: bool,
     /// Where the kernel says which boot this is.
     pub boot_id_file: PathBuf,
 }
@@ -50,6 +53,7 @@ impl Default for Config {
             timeouts: Timeouts::default(),
             trust: Trust::default(),
             fleet: Fleet::default(),
+            hold_boot: false,
             boot_id_file: "/proc/sys/kernel/random/boot_id".into(),
         }
     }

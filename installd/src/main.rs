@@ -26,7 +26,8 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     log();
-    let config = Config::load(arguments.config.as_deref())?;
+    let mut config = Config::load(arguments.config.as_deref())?;
+    config.hold_boot = follow::holds_boot(&config);
     let (bus, incoming) = (config.bus.clone(), config.state_dir.join("incoming"));
     let incoming = Incoming::open(&incoming)?;
     let limit = config.timeouts.sysmgrd.limit().unwrap_or(Duration::MAX);

@@ -96,6 +96,8 @@ pub(super) enum FleetMessage {
         gate: Option<Gate>,
         reply: Reply<ChangeReport>,
     },
+    /// The start need not wait any longer.
+    OpenGate,
     /// The node is something else from now on.
     Become {
         node: Characteristics,
@@ -124,6 +126,11 @@ impl Engine {
                 gate,
                 reply,
             } => self.apply_at(request, gate, reply).await,
+            FleetMessage::OpenGate => {
+                if std::mem::take(&mut self.held) {
+                    self.boot();
+                }
+            }
             FleetMessage::Become { node, reply } => answer(reply, self.become_another(node)),
         }
     }
@@ -358,6 +365,16 @@ impl super::Handle {
             })
         })
         .await
+    }
+
+    /// The committed set is started, where its start was held.
+    pub async fn open_gate(&self) {
+        // One that is ending starts nothing.
+        drop(
+            self.mailbox
+                .send(Message::Fleet(FleetMessage::OpenGate))
+                .await,
+        );
     }
 
     /// Files and dependencies are chosen for a node like this from now on.

@@ -74,6 +74,8 @@ struct Engine {
     /// Requests that came while the committed set was still being started.
     waiting: VecDeque<Waiting>,
     booting: bool,
+    /// Nothing is started until the fleet's master was heard, or was waited for long enough.
+    held: bool,
     start: Start,
     adding: bool,
     adds: VecDeque<adding::Add>,
@@ -125,6 +127,7 @@ pub fn start(config: Config) -> Result<(Handle, tokio::task::JoinHandle<()>), Er
         change: None,
         waiting: VecDeque::new(),
         booting: false,
+        held: context.config.hold_boot,
         start: Start::default(),
         adding: false,
         adds: VecDeque::new(),

@@ -181,6 +181,7 @@ impl Engine {
     /// What the watch saw.
     pub(super) fn sysmgrd(&mut self, seen: Seen) {
         match seen {
+            Seen::Up if self.held => tracing::info!("the start waits for the fleet's master"),
             Seen::Up if self.change.is_none() => self.boot(),
             // A change is going on and talks to sysmgrd itself; afterwards the rest is looked at.
             Seen::Up => self.booting = true,
@@ -195,7 +196,7 @@ impl Engine {
         if self.open.is_some() && self.change.is_none() {
             self.boot();
         }
-        self.booting && self.change.is_some()
+        self.held || self.booting && self.change.is_some()
     }
 
     /// Brings the set up, beside the mailbox.

@@ -5,7 +5,7 @@ use model::change::{ProcessImpact, Verdict};
 use model::envelope::ReadPackage;
 use model::wire::{Ask, Ballot, Facts, FromNode, RolloutId, Vote};
 use resolve::Characteristics;
-use resolve::fleet::software_hash;
+use resolve::fleet::{characteristics, merged, software_hash};
 
 use super::fetch::Fetch;
 use super::judge;
@@ -86,7 +86,7 @@ impl Follower {
 
     /// The engine chooses for a node with what the master adds.
     pub(super) async fn become_for(&mut self, added: &Facts) -> Result<Characteristics, Error> {
-        let node = judge::characteristics(&self.config.node, &self.features, added);
+        let node = characteristics(&merged(&self.facts(), added));
         self.engine.become_another(node.clone()).await?;
         Ok(node)
     }

@@ -448,6 +448,10 @@ impl Staging {
         if own != wanted.software {
             return Err(Error::Invalid(judge::differs(own, wanted.software)));
         }
+        if !order.iter().map(|one| &one.id).eq(&list) {
+            let why = "the software list is not in the order that holds on this node";
+            return Err(Error::Invalid(why.to_owned()));
+        }
         let lacking = self.engine.lacking(packages.clone()).await?;
         let has = |digest: &Digest| self.has.get(digest).cloned();
         self.fetch.objects(&lacking, &has).await?;

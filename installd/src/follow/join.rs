@@ -160,7 +160,7 @@ impl Follower {
         }
     }
 
-    pub(super) fn leave(&mut self) -> Result<bool, Error> {
+    pub(super) async fn leave(&mut self) -> Result<bool, Error> {
         let was = self.member.is_some() || matches!(self.kept.joining(), Ok(Some(_)));
         self.withdraw("the node leaves the fleet");
         if self.carrying.is_some() || self.state.pending.is_some() {
@@ -168,6 +168,7 @@ impl Follower {
                 "a change of the fleet is going on: leave when it has ended".to_owned(),
             ));
         }
+        self.open_gate("the node leaves the fleet").await;
         self.close_link();
         self.kept.forget()?;
         self.member = None;

@@ -2,10 +2,8 @@
 
 use model::Digest;
 use model::trust::{Kind, PublicKey, Signed};
-use model::wire::{Counter, Epoch, Facts, NodeName, Objection, Vote, Wanted};
-use resolve::Characteristics;
+use model::wire::{Counter, Epoch, NodeName, Objection, Vote, Wanted};
 
-use crate::config;
 use crate::engine::Evaluation;
 
 /// What the node knows when a wanted state comes.
@@ -51,35 +49,6 @@ pub fn wanted(signed: &Signed, known: Known<'_>) -> Result<Wanted, String> {
         ));
     }
     Ok(wanted)
-}
-
-/// What the node is for its fleet: configured, probed, and what the master adds or knows better.
-pub fn characteristics(
-    own: &config::Node,
-    probed: &[model::wire::FleetName],
-    added: &Facts,
-) -> Characteristics {
-    let text = |one: &model::wire::FleetName| one.to_string();
-    let joined = |own: &[String], more: Vec<String>| {
-        let mut all: Vec<String> = own.iter().cloned().chain(more).collect();
-        all.sort();
-        all.dedup();
-        all
-    };
-    let probed = probed.iter().map(text);
-    Characteristics {
-        arch: own.arch.clone(),
-        node_type: added.node_type.as_ref().map(text).or(own.node_type.clone()),
-        classes: joined(
-            &own.class,
-            added.classes.iter().map(ToString::to_string).collect(),
-        ),
-        features: joined(
-            &own.features,
-            probed.chain(added.features.iter().map(text)).collect(),
-        ),
-        location: added.location.as_ref().map(text).or(own.location.clone()),
-    }
 }
 
 /// What the node answers to a question: its own hash of the set must be the master's.
@@ -128,7 +97,7 @@ pub fn differs(own: Digest, masters: Digest) -> String {
 #[cfg(test)]
 mod tests {
     use model::trust::SecretKey;
-    use model::wire::Orders;
+    use model::wire::{Facts, Orders};
 
     use super::*;
 
@@ -182,30 +151,6 @@ mod tests {
             ..seen.clone()
         };
         assert!(!taken(&tampered, 150));
-    }
-
-    #[test]
-    fn what_the_master_knows_of_type_and_place_wins_and_features_add_up() {
-        let own = config::Node {
-            arch: "x86_64".to_owned(),
-            node_type: Some("pc".to_owned()),
-            class: vec!["edge".to_owned()],
-            features: vec!["disk".to_owned()],
-            location: None,
-        };
-        let added = Facts {
-            node_type: Some("router".parse().unwrap()),
-            location: Some("lab".parse().unwrap()),
-            classes: vec!["canary".parse().unwrap(), "edge".parse().unwrap()],
-            features: vec!["leader".parse().unwrap()],
-            ..Facts::default()
-        };
-        let probed = ["gpu".parse().unwrap(), "disk".parse().unwrap()];
-        let made = characteristics(&own, &probed, &added);
-        assert_eq!(made.node_type.as_deref(), Some("router"));
-        assert_eq!(made.location.as_deref(), Some("lab"));
-        assert_eq!(made.classes, ["canary", "edge"]);
-        assert_eq!(made.features, ["disk", "gpu", "leader"]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl Follower {
                 let _gone = reply.send(joined);
             }
             Command::Leave(reply) => {
-                let left = self.leave();
+                let left = self.leave().await;
                 self.refresh().await;
                 let _gone = reply.send(left);
             }
@@ -97,7 +97,7 @@ impl Follower {
             facts: self.facts(),
             installed: installed.clone(),
             boot: boot.unwrap_or_default(),
-            boot_gate: false,
+            boot_gate: self.gated,
         };
         self.say(FromNode::Hello(Box::new(hello)));
         self.told = Some(installed);
@@ -107,6 +107,7 @@ impl Follower {
         match message {
             ToNode::Welcome { verdict, settings } => {
                 self.settings.send_replace(settings);
+                self.open_gate("the master was heard").await;
                 if verdict == Verdict::Quarantined {
                     self.problems = vec![
                         "another machine has this node's identity: an operator has to decide"

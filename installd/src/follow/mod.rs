@@ -17,6 +17,7 @@ mod ask;
 mod carry;
 mod contact;
 mod fetch;
+mod gate;
 mod handle;
 mod join;
 pub mod judge;
@@ -31,6 +32,7 @@ use model::wire::{FromNode, LinkSettings, MemberState, Membership, RolloutId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
+pub use gate::holds_boot;
 pub use handle::Handle;
 
 use self::handle::Command;
@@ -72,6 +74,8 @@ enum Message {
     Carried(Box<carry::Carried>),
     /// All is ready and waits for the others.
     Ready(RolloutId),
+    /// The master was waited for long enough.
+    OpenGate,
     /// It is time to look whether something is due.
     Due,
     /// The master is asked to be let in once more.
@@ -102,6 +106,8 @@ struct Follower {
     master: Option<mpsc::Sender<FromNode>>,
     /// Why it is not open.
     closed: Option<String>,
+    /// The start of the committed set waits for the master.
+    gated: bool,
     /// The question that is being answered.
     asking: Option<(RolloutId, u32, AbortHandle)>,
     /// The order that is being carried out.
@@ -147,6 +153,7 @@ pub fn start(config: &Config, engine: engine::Handle) -> Result<Handle, Error> {
         link_number: 0,
         master: None,
         closed: None,
+        gated: config.hold_boot,
         asking: None,
         carrying: None,
         seen: tell::Seen::default(),
@@ -164,10 +171,13 @@ pub fn start(config: &Config, engine: engine::Handle) -> Result<Handle, Error> {
 impl Follower {
     async fn serve(mut self, mut letters: mpsc::Receiver<Message>) {
         self.watch_engine();
-        let limit = self.config.timeouts.sysmgrd.limit();
-        self.engine
-            .settled(limit.unwrap_or(std::time::Duration::MAX))
-            .await;
+        if self.gated {
+            self.limit_gate();
+        } else {
+            let limit = self.config.timeouts.sysmgrd.limit();
+            let limit = limit.unwrap_or(std::time::Duration::MAX);
+            self.engine.settled(limit).await;
+        }
         self.begin().await;
         while let Some(message) = letters.recv().await {
             self.take(message).await;
@@ -198,6 +208,7 @@ impl Follower {
             Message::Carried(carried) => self.carried(*carried).await,
             Message::Ready(rollout) => self.ready(rollout).await,
             Message::Due => self.is_due().await,
+            Message::OpenGate => self.open_gate("it was waited for long enough").await,
             Message::Enter => self.try_to_enter().await,
             Message::Say(what) => {
                 self.say(*what);

@@ -3,10 +3,10 @@
 use model::Digest;
 use model::report::Chain;
 use model::wire::{Facts, FleetChange, FleetName, Have, Installed, MemberState, Membership};
-use resolve::fleet::software_hash;
+use resolve::fleet::{characteristics, merged, software_hash};
 
+use super::Follower;
 use super::kept::Phase;
-use super::{Follower, judge};
 use crate::sys::clock::Time;
 use crate::sys::features;
 use crate::sys::master::identity::Key;
@@ -28,11 +28,7 @@ impl Follower {
     pub(super) async fn probe(&mut self) {
         (self.features, self.problems) = features::probe(&self.config.fleet.features).await;
         let added = self.last_wanted().map(|wanted| wanted.selected_for);
-        let node = judge::characteristics(
-            &self.config.node,
-            &self.features,
-            &added.unwrap_or_default(),
-        );
+        let node = characteristics(&merged(&self.facts(), &added.unwrap_or_default()));
         if let Err(error) = self.engine.become_another(node).await {
             tracing::debug!(error = %Chain(&error), "what the node is is looked at later");
         }

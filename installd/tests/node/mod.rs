@@ -117,6 +117,11 @@ impl Package {
         self
     }
 
+    /// The bytes of its files.
+    pub fn contents(&self) -> &[Vec<u8>] {
+        &self.contents
+    }
+
     pub fn name_version(&self) -> String {
         format!("{}={}", self.manifest.name, self.manifest.version)
     }
@@ -218,6 +223,13 @@ impl Node {
             engine,
             runtime: Some(runtime),
         }
+    }
+
+    /// Starts the follower of a fleet, which ends with the engine.
+    pub fn follow(&self) -> installd::follow::Handle {
+        let runtime = self.runtime.as_ref().unwrap();
+        let _inside = runtime.enter();
+        installd::follow::start(&self.config, self.engine.clone()).unwrap()
     }
 
     /// Ends the engine as a kill would: nothing of it runs on.
