@@ -233,7 +233,7 @@ mod tests {
         let (old, new) = (plain("db", "1"), plain("db", "2"));
         let shelf = [old, new.clone()];
         let user = made("tool", "1", |one| {
-            one.requires.push("db >= 2".parse().unwrap())
+            one.requires.push("db >= 2".parse().unwrap());
         });
         let one = node("n1", "db", &[user, new.clone()]);
         let [Answer::No(reasons)] = &ask("db=1", &[one], &[], &shelf)[..] else {

@@ -103,8 +103,7 @@ impl Turn<'_> {
             return;
         };
         let late = part.late;
-        let head = &self.rollout.head;
-        let forced = part.forced || (head.force_all && head.force_carries);
+        let forced = part.forced || self.rollout.head.force_later;
         match vote {
             Vote::Accept => self.accepted(node, false),
             Vote::Veto { .. } | Vote::Later { .. } if forced => self.accepted(node, true),
@@ -148,14 +147,13 @@ impl Turn<'_> {
     /// Its software is another one than was known: what was said or decided about it is void, but
     /// for a force that carries over.
     pub(super) fn rebase(&mut self, node: &NodeName, base: Option<model::Digest>) {
-        let carries = self.rollout.head.force_carries;
         self.edit(node, |part| {
             if part.base != base {
                 let known = part.base.is_some();
                 part.base = base;
                 part.base_list = None;
                 part.ballot_until = 0;
-                part.forced &= carries || !known;
+                part.forced &= part.force_carries || !known;
             }
         });
     }

@@ -192,16 +192,11 @@ impl Turn<'_> {
         head.decisions.push((by, decision));
         match choice {
             Choice::Approve => self.ask_all(),
-            Choice::Accepting => self.go_on_with(&[], false),
-            Choice::Force(nodes) => {
-                self.head().force_carries |= carries_over;
-                self.go_on_with(&nodes, false);
-            }
+            Choice::Accepting => self.go_on_with(|_| false, false),
+            Choice::Force(nodes) => self.go_on_with(|node| nodes.contains(node), carries_over),
             Choice::ForceAll => {
-                let head = self.head();
-                head.force_carries |= carries_over;
-                head.force_all = true;
-                self.go_on_with(&[], true);
+                self.head().force_later |= carries_over;
+                self.go_on_with(|_| true, carries_over);
             }
             Choice::Abort => self.abort(&reason),
             Choice::AskAgain => self.ask_again(),
@@ -213,7 +208,7 @@ impl Turn<'_> {
     }
 
     /// The operator has decided about those that do not accept.
-    fn go_on_with(&mut self, forced: &[NodeName], all: bool) {
+    fn go_on_with(&mut self, forced: impl Fn(&NodeName) -> bool, carries: bool) {
         let wave = self.rollout.head.wave;
         let asking = !self.rollout.head.opened;
         let objecting = if asking {
@@ -221,10 +216,8 @@ impl Turn<'_> {
         } else {
             self.rollout.index.nodes(wave, &OBJECTING)
         };
-        let carries = self.rollout.head.force_carries;
         for node in objecting {
-            let force = all || forced.contains(&node);
-            self.settle_objection(&node, force, carries);
+            self.settle_objection(&node, forced(&node), carries);
         }
         self.enter(Phase::Rolling, None);
         self.new_vote();
@@ -236,12 +229,18 @@ impl Turn<'_> {
         };
         match Stand::of(part) {
             Stand::Vetoed | Stand::Later | Stand::Soon | Stand::Asked if force => {
-                self.edit(node, |part| part.forced = true);
+                self.edit(node, |part| {
+                    part.forced = true;
+                    part.force_carries = carries;
+                });
                 self.put(node, NodePhase::Accepted);
             }
             Stand::Absent => {
                 self.leave_out_absent(node);
-                self.edit(node, |part| part.forced = force && carries);
+                self.edit(node, |part| {
+                    part.forced = force && carries;
+                    part.force_carries = part.forced;
+                });
             }
             Stand::Vetoed
             | Stand::Later

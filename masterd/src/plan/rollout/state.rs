@@ -75,10 +75,9 @@ pub struct Head {
     /// Nodes that are away are waited for until then, whatever the strategy: the master itself was
     /// away.
     pub grace_until_ms: u64,
-    /// All vetoes are overridden.
-    pub force_all: bool,
-    /// Force holds for votes that come after the decision, too.
-    pub force_carries: bool,
+    /// All vetoes are overridden, those that come after the decision, too.
+    pub force_later: bool,
+
     /// Failures that an operator has seen and gone on from.
     pub forgiven: u32,
     /// Taking back: what is done stays, only what is on its way goes back.
@@ -109,6 +108,8 @@ pub struct Part {
     pub due_ms: Option<u64>,
     /// Its vetoes are overridden, as long as it runs what it ran when that was decided.
     pub forced: bool,
+    /// They are whatever it runs.
+    pub force_carries: bool,
     /// It does not hold the others up, and is asked when it returns.
     pub late: bool,
     /// It was lost sight of: what it runs is not known.
@@ -273,8 +274,7 @@ impl Head {
             go_by_ms: None,
             go: false,
             grace_until_ms: 0,
-            force_all: false,
-            force_carries: false,
+            force_later: false,
             forgiven: 0,
             keep_done: false,
             decisions: Vec::new(),
@@ -296,6 +296,7 @@ impl Part {
             phase,
             due_ms: None,
             forced: false,
+            force_carries: false,
             late: false,
             lost: false,
             begun: false,

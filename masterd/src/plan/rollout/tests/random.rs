@@ -343,7 +343,7 @@ impl World {
             reboot: None,
         };
         // A force that carries over holds for this vote, too.
-        let carries = self.rollout.head().force_all && self.rollout.head().force_carries;
+        let carries = self.rollout.head().force_later;
         self.node(node).forced |= carries;
         self.step(Event::Voted {
             node: node.clone(),
@@ -536,7 +536,9 @@ impl World {
             self.node(node).asked = None;
         }
         self.step(Event::Restarted);
-        present.iter().for_each(|node| self.returns(node));
+        for node in &present {
+            self.returns(node);
+        }
     }
 
     /// Nodes and people do what they should: it comes to an end.
