@@ -8,6 +8,7 @@ pub mod binaries;
 pub mod builder;
 pub mod counts;
 pub mod disk;
+pub mod fleet;
 pub mod house;
 pub mod machine;
 pub mod node;

@@ -1,0 +1,286 @@
+//! A fleet to test on: a master and nodes on this machine's loopback, gone with the value.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::node::{Node, last_document, list};
+use crate::{binaries, wait};
+
+/// A master that runs, and the nodes that have joined it.
+///
+/// Nodes end with this value; the master dies with the test's thread, however that ends.
+#[derive(Debug)]
+pub struct Fleet {
+    dir: TempDir,
+    port: u16,
+    master: Option<Child>,
+    nodes: BTreeMap<String, Node>,
+}
+
+impl Fleet {
+    /// A fresh master without nodes.
+    pub fn start() -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("fleet-").tempdir()?;
+        // Nobody else on this machine is given the port in the next moment.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let state = dir.path().join("master");
+        let config = format!(
+            "state-dir = \"{}\"\nlisten = \"127.0.0.1:{port}\"\n\n\
+             [limits]\nrequests-per-second = 1000\n\n\
+             [link]\nping = \"2s\"\nretry-from = \"100ms\"\nretry-to = \"500ms\"\n",
+            state.display()
+        );
+        fs_err::write(dir.path().join("masterd.toml"), config)?;
+        let mut fleet = Self {
+            dir,
+            port,
+            master: None,
+            nodes: BTreeMap::new(),
+        };
+        let profile = fleet.profile();
+        let init = fleet
+            .masterd()?
+            .args(["init", "--name", "127.0.0.1", "--profile"])
+            .arg(profile)
+            .output()?;
+        ensure!(init.status.success(), "masterd init: {}", told(&init));
+        fleet.start_master()?;
+        Ok(fleet)
+    }
+
+    /// The directory with the master's files and log.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// `https://127.0.0.1:PORT`
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    fn profile(&self) -> PathBuf {
+        self.dir.path().join("operator.toml")
+    }
+
+    /// masterd with this fleet's configuration.
+    fn masterd(&self) -> Result<Command> {
+        let program = binaries::dir()?.join("masterd");
+        ensure!(
+            program.exists(),
+            "{} is not there: cargo build --bins",
+            program.display()
+        );
+        // Whatever becomes of the test, the kernel ends the master with it.
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL"])
+            .arg(program)
+            .arg("--config")
+            .arg(self.dir.path().join("masterd.toml"))
+            .env("NO_COLOR", "1")
+            .env_remove("JOURNAL_STREAM")
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Starts the master, which does not run, and waits until it answers.
+    pub fn start_master(&mut self) -> Result<()> {
+        let log = fs_err::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("masterd.log"))?;
+        let child = self
+            .masterd()?
+            .arg("serve")
+            .stdout(log.file().try_clone()?)
+            .stderr(log.into_parts().0)
+            .spawn()?;
+        self.master = Some(child);
+        wait::until("the master answers", || {
+            if let Some(child) = &mut self.master
+                && let Some(status) = child.try_wait()?
+            {
+                bail!("the master ended: {status}\n{}", self.log());
+            }
+            let answer = self.run(&["status"])?;
+            Ok(answer.status.success().then_some(()))
+        })
+    }
+
+    /// Kills the master as a power cut would.
+    pub fn kill_master(&mut self) -> Result<()> {
+        let mut master = self.master.take().context("the master does not run")?;
+        master.kill()?;
+        master.wait()?;
+        Ok(())
+    }
+
+    /// What the master wrote.
+    pub fn log(&self) -> String {
+        fs_err::read_to_string(self.dir.path().join("masterd.log")).unwrap_or_default()
+    }
+
+    /// A command `pkgtool fleet …` as the first operator.
+    pub fn command<S: AsRef<std::ffi::OsStr>>(&self, words: &[S]) -> Result<Command> {
+        let mut command = Command::new(binaries::pkgtool()?);
+        command
+            .env("CHANGEOVER_FLEET", self.profile())
+            .env_remove("HTTPS_PROXY")
+            .arg("fleet")
+            .args(words)
+            .stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Runs `pkgtool fleet …` to its end, whatever that is.
+    pub fn run<S: AsRef<std::ffi::OsStr>>(&self, words: &[S]) -> Result<Output> {
+        Ok(self.command(words)?.output()?)
+    }
+
+    /// Runs `pkgtool fleet …`, which must end with this exit code; all that it said.
+    pub fn ends(&self, code: i32, words: &[&str]) -> Result<String> {
+        let output = self.run(words)?;
+        ensure!(
+            output.status.code() == Some(code),
+            "pkgtool fleet {} was to end with {code}: {}",
+            words.join(" "),
+            told(&output)
+        );
+        let (out, err) = (&output.stdout, &output.stderr);
+        Ok(String::from_utf8_lossy(out).into_owned() + &String::from_utf8_lossy(err))
+    }
+
+    /// Runs `pkgtool fleet …`, which must succeed.
+    pub fn ok(&self, words: &[&str]) -> Result<String> {
+        self.ends(0, words)
+    }
+
+    /// Runs `pkgtool fleet --json …`, which must succeed; the last line, as a document.
+    pub fn json(&self, words: &[&str]) -> Result<Value> {
+        let output = self.run(&[&["--json"], words].concat())?;
+        ensure!(
+            output.status.success(),
+            "pkgtool fleet --json {}: {}",
+            words.join(" "),
+            told(&output)
+        );
+        last_document(&String::from_utf8(output.stdout)?)
+    }
+
+    /// Brings packages to the master.
+    pub fn import(&self, files: &[&Path]) -> Result<()> {
+        let mut words = vec![std::ffi::OsString::from("import")];
+        words.extend(files.iter().map(|file| file.as_os_str().to_owned()));
+        let output = self.run(&words)?;
+        ensure!(output.status.success(), "import: {}", told(&output));
+        Ok(())
+    }
+
+    /// Starts a node with these options of `pkgtool sandbox` and brings it into the fleet.
+    pub fn add_node(&mut self, name: &str, options: &[&str]) -> Result<()> {
+        let node = Node::start_with(&[&["--net", "host", "--restart-daemons"], options].concat())?;
+        let token = self.ok(&["--quiet", "tokens", "add"])?;
+        let (url, token) = (self.url(), token.trim());
+        let join = ["pkgtool", "join", &url, "--token", token, "--name", name];
+        node.ok(&join)
+            .with_context(|| format!("{name} could not join; the master: {}", self.log()))?;
+        self.nodes.insert(name.to_owned(), node);
+        self.await_presence(name, "connected")
+    }
+
+    /// A node that was added.
+    pub fn node(&self, name: &str) -> Result<&Node> {
+        self.nodes
+            .get(name)
+            .with_context(|| format!("no node {name}"))
+    }
+
+    /// Ends a node: to the master it is away.
+    pub fn stop_node(&mut self, name: &str) -> Result<()> {
+        let mut node = self.nodes.remove(name).context("no such node")?;
+        node.end()?;
+        self.await_presence(name, "away")
+    }
+
+    /// Waits until the master says so of a node.
+    pub fn await_presence(&self, name: &str, state: &str) -> Result<()> {
+        wait::until(&format!("{name} is {state}"), || {
+            let view = self.view(name)?;
+            Ok((view["presence"]["state"] == state).then_some(()))
+        })
+    }
+
+    /// A node as the master knows it.
+    pub fn view(&self, name: &str) -> Result<Value> {
+        self.json(&["nodes", "show", name])
+    }
+
+    /// An update as the master knows it.
+    pub fn update(&self, id: u64) -> Result<Value> {
+        self.json(&["show", &id.to_string()])
+    }
+
+    /// Begins an update and answers its number.
+    pub fn begin(&self, words: &[&str]) -> Result<u64> {
+        let view = self.json(&[&["update", "--yes"], words].concat())?;
+        view["id"]
+            .as_u64()
+            .with_context(|| format!("no number: {view}"))
+    }
+
+    /// Waits until an update is there; the update.
+    pub fn await_phase(&self, id: u64, phase: &str) -> Result<Value> {
+        let found = wait::until(&format!("update {id} is {phase}"), || {
+            let view = self.update(id)?;
+            Ok((view["phase"] == phase).then_some(view))
+        });
+        found.with_context(|| {
+            let view = self.ok(&["show", &id.to_string()]).unwrap_or_default();
+            format!("{view}\n{}", self.log())
+        })
+    }
+
+    /// One node's part of an update.
+    pub fn part(view: &Value, node: &str) -> Result<Value> {
+        let all = list(&view["nodes"])?;
+        let one = all.iter().find(|one| one["node"] == node);
+        one.cloned()
+            .with_context(|| format!("{node} has no part in {view}"))
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show_log();
+        }
+        self.nodes.clear();
+        if let Some(mut master) = self.master.take() {
+            drop(master.kill());
+            drop(master.wait());
+        }
+    }
+}
+
+impl Fleet {
+    #[expect(
+        clippy::print_stderr,
+        reason = "the test harness shows it with the failure"
+    )]
+    fn show_log(&self) {
+        eprintln!("--- masterd\n{}", self.log());
+    }
+}
+
+fn told(output: &Output) -> String {
+    let (out, err) = (&output.stdout, &output.stderr);
+    let (out, err) = (String::from_utf8_lossy(out), String::from_utf8_lossy(err));
+    format!("{}\n{out}{err}", output.status)
+}
