@@ -18,6 +18,12 @@ demo: ## Run it on real Debian software: one library update, taken, seen and tak
 	cargo build --quiet --workspace --bins
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/demo/demo.sh
 
+.PHONY: demo-fleet
+demo-fleet: ## The same on a fleet: a master and four nodes, a veto, a decision, a dead master, the way back
+	@tests/setup.sh build demo
+	cargo build --quiet --workspace --bins
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/demo/fleet.sh
+
 .PHONY: test
 test: ## Run every test
 	@tests/setup.sh build test

@@ -1,11 +1,12 @@
 //! `pkgtool sandbox`: a private node in a directory.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::outcome::{CommandError, Outcome};
+use crate::sandbox::fleet;
 use crate::sandbox::outer::{self, Wish};
 use crate::sandbox::{Net, NodeFacts, OnDeath};
 use crate::show::Show;
@@ -34,6 +35,9 @@ pub struct SandboxArgs {
     /// Take only packages that a key in DIR/etc/changeover/trust.d trusts, as a real node does
     #[arg(long)]
     require_signatures: bool,
+    /// A master and the nodes that FILE names, each with a network of its own; CMD runs beside them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["net", "keep", "restart_daemons", "require_signatures"])]
+    fleet: Option<PathBuf>,
     /// What the node is, where its fleet's packages differ by it.
     #[command(flatten)]
     facts: NodeFacts,
@@ -44,6 +48,9 @@ pub struct SandboxArgs {
 
 /// Runs it.
 pub fn run(args: &SandboxArgs, show: &mut Show) -> Result<Outcome, CommandError> {
+    if let Some(file) = &args.fleet {
+        return run_fleet(file, args, show);
+    }
     let wish = Wish {
         root: args.root.clone(),
         net: args.net,
@@ -57,4 +64,18 @@ pub fn run(args: &SandboxArgs, show: &mut Show) -> Result<Outcome, CommandError>
         facts: args.facts.clone(),
     };
     outer::run(&wish, &args.command, show)
+}
+
+fn run_fleet(file: &Path, args: &SandboxArgs, show: &mut Show) -> Result<Outcome, CommandError> {
+    let text = fs_err::read_to_string(file)?;
+    let spec: fleet::Spec = toml::from_str(&text).map_err(|error| {
+        CommandError::from(error)
+            .context(format!("{} is not readable", file.display()))
+            .hint("[[node]] with name, and where wanted type, class = [], location, features = []")
+    })?;
+    if let Some(root) = &args.root {
+        return fleet::run(&spec, root, &args.command, show);
+    }
+    let dir = tempfile::Builder::new().prefix("fleet-").tempdir()?;
+    fleet::run(&spec, dir.path(), &args.command, show)
 }

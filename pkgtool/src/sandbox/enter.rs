@@ -106,7 +106,7 @@ fn not_allowed(error: impl Into<anyhow::Error>) -> CommandError {
 }
 
 /// Waits for the command; signals that are meant to end this process are handed on to it.
-fn attend(mut child: Child, signals: &Signals) -> Result<Outcome, CommandError> {
+pub(super) fn attend(mut child: Child, signals: &Signals) -> Result<Outcome, CommandError> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Outcome::Status(shell_status(status)));

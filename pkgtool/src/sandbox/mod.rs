@@ -18,6 +18,7 @@ pub mod cgroup;
 pub mod config;
 pub mod daemon;
 pub mod enter;
+pub mod fleet;
 pub mod init;
 pub mod layout;
 pub mod mounts;
