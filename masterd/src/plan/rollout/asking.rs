@@ -204,7 +204,7 @@ impl Turn<'_> {
 
     /// What the strategy says about those that are away. `Passed`: the update has ended for it.
     pub(super) fn settle_absent(&mut self) -> Gate {
-        if self.now < self.rollout.head.grace_until_ms {
+        if self.absent_policy() == Absent::Hold || self.now < self.rollout.head.grace_until_ms {
             return Gate::Shut;
         }
         let wave = self.rollout.head.wave;

@@ -424,3 +424,30 @@ fn a_master_that_dies_asks_sends_and_commits_again() {
     fleet.back("n1", "target", true);
     assert_eq!(fleet.told("commit"), ["n1"]);
 }
+
+#[test]
+fn ten_thousand_nodes_cost_no_more_each_than_ten() {
+    let began = std::time::Instant::now();
+    let mut fleet = Fleet::new(Strategy::default(), &[0; 10_000]);
+    fleet.step(Event::Began);
+    let names: Vec<String> = (0..10_000).map(|i| format!("n{i}")).collect();
+    // Half of them go and come while the others vote.
+    for away in &names[5_000..] {
+        fleet.away(away);
+    }
+    fleet.accept(
+        &names[..5_000]
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>(),
+    );
+    for back in &names[5_000..] {
+        fleet.back(back, "base", false);
+        fleet.accept(&[back.as_str()]);
+    }
+    assert_eq!(fleet.told("want").len(), 10_000);
+    fleet.well(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(fleet.phase(), Phase::Done);
+    let took = began.elapsed();
+    assert!(took.as_secs() < 10, "{took:?}");
+}
