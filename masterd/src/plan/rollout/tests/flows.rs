@@ -428,7 +428,7 @@ fn a_master_that_dies_asks_sends_and_commits_again() {
 #[test]
 fn ten_thousand_nodes_cost_no_more_each_than_ten() {
     let began = std::time::Instant::now();
-    let mut fleet = Fleet::new(Strategy::default(), &[0; 10_000]);
+    let mut fleet = Fleet::new(Strategy::default(), &vec![0; 10_000]);
     fleet.step(Event::Began);
     let names: Vec<String> = (0..10_000).map(|i| format!("n{i}")).collect();
     // Half of them go and come while the others vote.
