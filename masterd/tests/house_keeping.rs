@@ -21,8 +21,17 @@ async fn what_was_answered_is_there_after_the_master_was_killed() {
     let operator = house.operator("anna", "read").await;
     house.kill();
     house.serve();
-    assert_eq!(house.ask(&operator, "GET", "/v1/audit", b"").await.status, 200);
-    assert_eq!(house.ask(&node, "POST", "/v1/certificate", b"").await.status, 400);
+    assert_eq!(
+        house.ask(&operator, "GET", "/v1/audit", b"").await.status,
+        200
+    );
+    assert_eq!(
+        house
+            .ask(&node, "POST", "/v1/certificate", b"")
+            .await
+            .status,
+        400
+    );
     assert_eq!(house.stop(), Some(0));
 }
 
@@ -31,7 +40,10 @@ async fn a_second_master_and_a_second_fleet_in_one_place_are_refused() {
     let house = House::start("");
     let second = house.run(&["serve"]);
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(!second.status.success() && said.contains("another masterd"), "{said}");
+    assert!(
+        !second.status.success() && said.contains("another masterd"),
+        "{said}"
+    );
     for arguments in [&["init", "--name", "a"][..], &["restore", "/nowhere"]] {
         assert!(!house.run(arguments).status.success());
     }
@@ -49,19 +61,39 @@ async fn a_copy_made_while_the_master_works_is_put_back_with_a_higher_epoch_each
     let before = house.node("before").await;
     let copy = house.dir.path().join("copy.tar");
     let copied = house.run(&["backup", copy.to_str().unwrap()]);
-    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    assert!(
+        copied.status.success(),
+        "{}",
+        String::from_utf8_lossy(&copied.stderr)
+    );
     let after = house.node("after").await;
     assert_eq!(house.stop(), Some(0));
     assert_eq!(epoch(&house).await, 1);
     for expected in [2, 3] {
         let back = house.run(&["restore", copy.to_str().unwrap()]);
-        assert!(back.status.success(), "{}", String::from_utf8_lossy(&back.stderr));
+        assert!(
+            back.status.success(),
+            "{}",
+            String::from_utf8_lossy(&back.stderr)
+        );
         assert_eq!(epoch(&house).await, expected);
     }
     house.serve();
-    assert_eq!(house.ask(&before, "POST", "/v1/certificate", b"").await.status, 400);
+    assert_eq!(
+        house
+            .ask(&before, "POST", "/v1/certificate", b"")
+            .await
+            .status,
+        400
+    );
     let unknown = house.ask(&after, "POST", "/v1/certificate", b"").await;
-    assert_eq!((unknown.status, unknown.json()["error"].as_str().unwrap().to_owned()), (403, "unknown".to_owned()));
+    assert_eq!(
+        (
+            unknown.status,
+            unknown.json()["error"].as_str().unwrap().to_owned()
+        ),
+        (403, "unknown".to_owned())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +115,10 @@ async fn a_copy_over_the_network_has_no_key_in_it_and_a_foreign_file_is_refused(
         tar.into_inner().unwrap();
         let back = house.run(&["restore", path.to_str().unwrap()]);
         let said = String::from_utf8_lossy(&back.stderr).into_owned();
-        assert!(!back.status.success() && said.contains("not a backup"), "{said}");
+        assert!(
+            !back.status.success() && said.contains("not a backup"),
+            "{said}"
+        );
     }
     assert_eq!(epoch(&house).await, 1);
 }
@@ -92,11 +127,17 @@ async fn a_copy_over_the_network_has_no_key_in_it_and_a_foreign_file_is_refused(
 async fn the_documents_of_the_master_are_there_for_programs() {
     let house = House::start("");
     let nobody = Show::default();
-    assert_eq!(house.ask(&nobody, "GET", "/healthz", b"").await.body, b"ok\n");
+    assert_eq!(
+        house.ask(&nobody, "GET", "/healthz", b"").await.body,
+        b"ok\n"
+    );
     let document = house.ask(&nobody, "GET", "/openapi.json", b"").await;
     assert_eq!(document.status, 200);
     let metrics = house.ask(&house.admin(), "GET", "/metrics", b"").await;
     let text = String::from_utf8_lossy(&metrics.body).into_owned();
     assert!(text.contains("masterd_connections 1"), "{text}");
-    assert!(text.contains("masterd_requests_total{route=\"/healthz\",status=\"200\"} 1"), "{text}");
+    assert!(
+        text.contains("masterd_requests_total{route=\"/healthz\",status=\"200\"} 1"),
+        "{text}"
+    );
 }

@@ -48,15 +48,29 @@ async fn kinds(house: &House) -> Vec<Kind> {
     for (node, deed) in [("n2", "revoke"), ("n3", "retire"), ("n4", "replace")] {
         let path = format!("/v1/nodes/{node}/{deed}");
         let done = house.ask(&house.admin(), "POST", &path, b"").await;
-        assert_eq!(done.status, 200, "{deed}: {}", String::from_utf8_lossy(&done.body));
+        assert_eq!(
+            done.status,
+            200,
+            "{deed}: {}",
+            String::from_utf8_lossy(&done.body)
+        );
     }
     let gone = house.operator("gone", "admin").await;
-    let removed = house.ask(&house.admin(), "DELETE", "/v1/operators/gone", b"").await;
+    let removed = house
+        .ask(&house.admin(), "DELETE", "/v1/operators/gone", b"")
+        .await;
     assert_eq!(removed.status, 204);
     let key = rcgen::KeyPair::generate().unwrap();
     let reader = house.operator("reader", "read").await;
     let path = "/v1/operators/reader/certificate";
-    let issued = house.ask(&house.admin(), "POST", path, house::request(&key).as_bytes()).await;
+    let issued = house
+        .ask(
+            &house.admin(),
+            "POST",
+            path,
+            house::request(&key).as_bytes(),
+        )
+        .await;
     let certificate = issued.json()["certificate"].as_str().unwrap().to_owned();
     let by_certificate = Show {
         certificate: Some((certificate, key.serialize_pem())),
@@ -78,17 +92,49 @@ async fn kinds(house: &House) -> Vec<Kind> {
         kind("a revoked node", revoked, 0b110_0000),
         kind("a retired node", retired, 0b110_0000),
         kind("a replaced node", replaced, 0b110_0000),
-        kind("a lapsed node", house.minted("changeover:node:n1:0", (-91, -1)), 0b110_1000),
-        kind("an expired node", house.minted("changeover:node:n1:0", (-300, -200)), 0b110_0000),
-        kind("a node of another generation", house.minted("changeover:node:n1:7", (-1, 9)), 0b110_0000),
-        kind("a node that nobody knows", house.minted("changeover:node:ghost:0", (-1, 9)), 0b110_0000),
-        kind("a certificate of another kind", house.minted("https://n1", (-1, 9)), 0b110_0000),
+        kind(
+            "a lapsed node",
+            house.minted("changeover:node:n1:0", (-91, -1)),
+            0b110_1000,
+        ),
+        kind(
+            "an expired node",
+            house.minted("changeover:node:n1:0", (-300, -200)),
+            0b110_0000,
+        ),
+        kind(
+            "a node of another generation",
+            house.minted("changeover:node:n1:7", (-1, 9)),
+            0b110_0000,
+        ),
+        kind(
+            "a node that nobody knows",
+            house.minted("changeover:node:ghost:0", (-1, 9)),
+            0b110_0000,
+        ),
+        kind(
+            "a certificate of another kind",
+            house.minted("https://n1", (-1, 9)),
+            0b110_0000,
+        ),
         kind("a node with a bad token besides", both, 0b110_0000),
         kind("an operator who reads", reader, 0b110_0100),
         kind("an operator with a certificate", by_certificate, 0b110_0100),
-        kind("an operator out of date", house.minted("changeover:operator:reader:0", (-91, -1)), 0b110_0000),
-        kind("an operator who operates", house.operator("doer", "operate").await, 0b110_0110),
-        kind("an operator who administers", house.operator("boss", "admin").await, 0b110_0111),
+        kind(
+            "an operator out of date",
+            house.minted("changeover:operator:reader:0", (-91, -1)),
+            0b110_0000,
+        ),
+        kind(
+            "an operator who operates",
+            house.operator("doer", "operate").await,
+            0b110_0110,
+        ),
+        kind(
+            "an operator who administers",
+            house.operator("boss", "admin").await,
+            0b110_0111,
+        ),
         kind("an operator who was sent away", gone, 0b110_0000),
         kind("an enrolment token", enrolment, 0b110_0000),
         kind("a made-up token", bearer("coo1.admin.0000"), 0b110_0000),
@@ -104,11 +150,19 @@ async fn every_kind_of_caller_passes_exactly_where_the_table_lets_them() {
         let path = route
             .path
             .split('/')
-            .map(|part| if part.starts_with('{') { "nobody" } else { part })
+            .map(|part| {
+                if part.starts_with('{') {
+                    "nobody"
+                } else {
+                    part
+                }
+            })
             .collect::<Vec<_>>()
             .join("/");
         for kind in &kinds {
-            let answer = house.ask(&kind.show, route.method.as_str(), &path, b"").await;
+            let answer = house
+                .ask(&kind.show, route.method.as_str(), &path, b"")
+                .await;
             // An enrolment that is refused for what it says is refused by its handler.
             let passed = !matches!(answer.status, 401 | 403);
             if passed != kind.may[place(route.access)] {
@@ -122,7 +176,11 @@ async fn every_kind_of_caller_passes_exactly_where_the_table_lets_them() {
                 let is_said = ["error", "message", "hint"]
                     .iter()
                     .all(|part| refusal[part].as_str().is_some_and(|text| !text.is_empty()));
-                if !is_said && refusal["message"].as_str().is_none_or(|it| !it.starts_with("only")) {
+                if !is_said
+                    && refusal["message"]
+                        .as_str()
+                        .is_none_or(|it| !it.starts_with("only"))
+                {
                     wrong.push(format!("{path} by {}: {refusal}", kind.name));
                 }
             }
@@ -161,7 +219,13 @@ async fn a_certificate_of_another_ca_ends_the_handshake() {
     let foreign = house.foreign("changeover:node:n1:0");
     let answer = house.try_ask(&foreign, ("GET", "/healthz"), "", b"").await;
     assert!(answer.is_err());
-    assert_eq!(house.ask(&Show::default(), "GET", "/healthz", b"").await.status, 200);
+    assert_eq!(
+        house
+            .ask(&Show::default(), "GET", "/healthz", b"")
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,12 +237,18 @@ async fn a_connection_that_is_open_loses_its_rights_when_its_node_is_revoked() {
     let ask = b"POST /v1/certificate HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
     open.write_all(ask).await.unwrap();
     let mut first = vec![0; 4096];
-    let count = tokio::io::AsyncReadExt::read(&mut open, &mut first).await.unwrap();
+    let count = tokio::io::AsyncReadExt::read(&mut open, &mut first)
+        .await
+        .unwrap();
     assert!(first[..count].starts_with(b"HTTP/1.1 400"));
-    let done = house.ask(&house.admin(), "POST", "/v1/nodes/n1/revoke", b"").await;
+    let done = house
+        .ask(&house.admin(), "POST", "/v1/nodes/n1/revoke", b"")
+        .await;
     assert_eq!(done.status, 200);
     open.write_all(ask).await.unwrap();
-    let count = tokio::io::AsyncReadExt::read(&mut open, &mut first).await.unwrap();
+    let count = tokio::io::AsyncReadExt::read(&mut open, &mut first)
+        .await
+        .unwrap();
     assert!(first[..count].starts_with(b"HTTP/1.1 403"));
 }
 
@@ -191,8 +261,20 @@ async fn who_is_refused_too_often_waits_and_others_do_not() {
         statuses.push(house.ask(&made_up, "GET", "/v1/audit", b"").await.status);
     }
     assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429]);
-    assert_eq!(house.ask(&house.admin(), "GET", "/v1/audit", b"").await.status, 200);
-    assert_eq!(house.ask(&Show::default(), "GET", "/healthz", b"").await.status, 200);
+    assert_eq!(
+        house
+            .ask(&house.admin(), "GET", "/v1/audit", b"")
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        house
+            .ask(&Show::default(), "GET", "/healthz", b"")
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,15 +285,26 @@ async fn bodies_heads_and_times_have_limits() {
     let answer = house.ask(&house.admin(), "POST", "/v1/tokens", &long).await;
     assert_eq!(answer.status, 413);
     let headers = format!("X-Long: {}\r\n", "x".repeat(20 << 10));
-    let answer = house.try_ask(&Show::default(), ("GET", "/healthz"), &headers, b"").await;
+    let answer = house
+        .try_ask(&Show::default(), ("GET", "/healthz"), &headers, b"")
+        .await;
     assert_eq!(answer.unwrap().status, 431);
     // A head that never ends, and a handshake that never begins, are ended by the master.
     let mut slow = house.connect(&Show::default()).await.unwrap();
     slow.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
     let ended = tokio::time::timeout(std::time::Duration::from_secs(10), house::read(&mut slow));
     assert!(ended.await.unwrap().is_err());
-    let port: u16 = house.profile.master.rsplit(':').next().unwrap().parse().unwrap();
-    let mut silent = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let port: u16 = house
+        .profile
+        .master
+        .rsplit(':')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let mut silent = tokio::net::TcpStream::connect(("127.0.0.1", port))
+        .await
+        .unwrap();
     let ended = tokio::time::timeout(std::time::Duration::from_secs(10), house::read(&mut silent));
     assert!(ended.await.unwrap().is_err());
 }
@@ -221,29 +314,47 @@ async fn objects_are_served_in_ranges_and_may_be_kept_for_ever() {
     let house = House::start(WIDE);
     let objects = house.state().join("public/objects");
     fs_err::create_dir_all(&objects).unwrap();
-    let bytes: Vec<u8> = (0..200_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+    let bytes: Vec<u8> = (0..200_000_u32)
+        .map(|number| number.to_le_bytes()[0])
+        .collect();
     fs_err::write(objects.join("abcd"), &bytes).unwrap();
     let get = |headers: &'static str| {
         let house = &house;
         async move {
             let path = ("GET", "/objects/abcd");
-            house.try_ask(&Show::default(), path, headers, b"").await.unwrap()
+            house
+                .try_ask(&Show::default(), path, headers, b"")
+                .await
+                .unwrap()
         }
     };
     let whole = get("").await;
     assert_eq!((whole.status, &whole.body), (200, &bytes));
-    assert!(whole.head.contains("cache-control: public, max-age=31536000, immutable"));
+    assert!(
+        whole
+            .head
+            .contains("cache-control: public, max-age=31536000, immutable")
+    );
     let part = get("Range: bytes=100-199\r\n").await;
     assert_eq!((part.status, &part.body[..]), (206, &bytes[100..200]));
     assert!(part.head.contains("content-range: bytes 100-199/200000"));
     let end = get("Range: bytes=-5\r\n").await;
     assert_eq!((end.status, &end.body[..]), (206, &bytes[199_995..]));
     assert_eq!(get("Range: bytes=200000-\r\n").await.status, 416);
-    let tag = whole.head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    let tag = whole
+        .head
+        .lines()
+        .find_map(|line| line.strip_prefix("etag: "))
+        .unwrap();
     let known = format!("If-None-Match: {tag}\r\n");
     let path = ("GET", "/objects/abcd");
-    let same = house.try_ask(&Show::default(), path, &known, b"").await.unwrap();
+    let same = house
+        .try_ask(&Show::default(), path, &known, b"")
+        .await
+        .unwrap();
     assert_eq!((same.status, same.body.len()), (304, 0));
-    let head = house.ask(&Show::default(), "HEAD", "/objects/abcd", b"").await;
+    let head = house
+        .ask(&Show::default(), "HEAD", "/objects/abcd", b"")
+        .await;
     assert_eq!((head.status, head.body.len()), (200, 0));
 }

@@ -81,6 +81,10 @@ pub(crate) async fn what_is_put_is_read_back_with_the_revision_of_its_transactio
         assert_eq!(store.get(key).await.unwrap().unwrap().revision, second);
     }
     assert_eq!(store.record::<u8>("a").await.unwrap(), Some((2, second)));
+    deleted_and_unreadable(&store, second).await;
+}
+
+async fn deleted_and_unreadable(store: &Store, second: Revision) {
     let third = committed(
         store
             .commit(Txn::new().delete("a").delete("c"))
@@ -268,7 +272,7 @@ pub(crate) async fn keys_under_a_lease_go_when_it_is_not_kept(store: Store) {
 }
 
 pub(crate) async fn keys_under_a_lease_go_when_it_is_revoked_and_others_stay(store: Store) {
-    let (lease, mut watch) = leased(&store, Duration::from_secs(600)).await;
+    let (lease, mut watch) = leased(&store, Duration::from_mins(10)).await;
     store.revoke(lease).await.unwrap();
     assert_eq!(store.get("leased").await.unwrap(), None);
     assert!(store.get("other").await.unwrap().is_some());
@@ -294,6 +298,12 @@ pub(crate) async fn what_no_store_takes_is_refused_before_it_is_tried(store: Sto
         let refused = store.commit(put_key(key)).await;
         assert!(matches!(refused, Err(Error::Key { .. })));
     }
+    what_is_too_large_is_refused(&store).await;
+    the_largest_is_taken(&store).await;
+}
+
+async fn what_is_too_large_is_refused(store: &Store) {
+    let put_key = |key: String| Txn::new().put_bytes(key, Vec::new());
     let value = Txn::new().put_bytes("a", vec![0; MOST_VALUE]);
     assert!(matches!(
         store.commit(value).await,
@@ -307,6 +317,10 @@ pub(crate) async fn what_no_store_takes_is_refused_before_it_is_tried(store: Sto
         let refused = store.commit(txn).await;
         assert!(matches!(refused, Err(Error::Transaction { .. })));
     }
+}
+
+async fn the_largest_is_taken(store: &Store) {
+    let put_key = |key: String| Txn::new().put_bytes(key, Vec::new());
     let most = (1..MOST_OPERATIONS).fold(put_key("x".to_owned()), |txn, it| {
         txn.delete(it.to_string())
     });

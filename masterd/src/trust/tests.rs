@@ -23,10 +23,10 @@ struct Fleet {
 async fn fleet() -> Fleet {
     let dir = tempfile::tempdir().unwrap();
     let files = Files::new(dir.path());
-    let ca = files
-        .make("test", &["localhost".to_owned()], NOW)
-        .unwrap();
-    let store = Store::new(Arc::new(Sqlite::open(&dir.path().join("state.db")).unwrap()));
+    let ca = files.make("test", &["localhost".to_owned()], NOW).unwrap();
+    let store = Store::new(Arc::new(
+        Sqlite::open(&dir.path().join("state.db")).unwrap(),
+    ));
     let audit = Audit::start(store.clone()).await.unwrap();
     let settings = Settings {
         life: 900,
@@ -88,7 +88,7 @@ impl Fleet {
         format!("{}.{}", parts[1], parts[2])
     }
 
-    async fn into(&self, asked: Enrol, now: u64) -> Result<Enrolled, Error> {
+    async fn enter(&self, asked: Enrol, now: u64) -> Result<Enrolled, Error> {
         match self.authority.enrol(asked, now).await? {
             EnrolOutcome::In(entered) => match entered.answer {
                 EnrolAnswer::Enrolled(enrolled) => Ok(*enrolled),
@@ -101,7 +101,7 @@ impl Fleet {
     async fn waits(&self, asked: Enrol) -> String {
         match self.authority.enrol(asked, NOW).await.unwrap() {
             EnrolOutcome::Waits(EnrolAnswer::Pending { fingerprint, .. }) => fingerprint,
-            other => panic!("{other:?}"),
+            other @ (EnrolOutcome::In(_) | EnrolOutcome::Waits(_)) => panic!("{other:?}"),
         }
     }
 
@@ -115,14 +115,23 @@ async fn a_token_lets_in_as_many_as_it_says_in_its_classes_and_no_more() {
     let fleet = fleet().await;
     let token = fleet.token(2).await;
     let first = key();
-    let one = fleet.into(enrol("a", &first, Some(&token)), NOW).await.unwrap();
+    let one = fleet
+        .enter(enrol("a", &first, Some(&token)), NOW)
+        .await
+        .unwrap();
     assert_eq!(one.classes, ["edge".parse().unwrap()]);
     assert_eq!(fleet.worth(&one.certificate, NOW), Standing::Good);
     assert_eq!(peer(&one.certificate).subject, Subject::Node(node("a")));
     // Its answer was lost: it asks again, and nothing is used up.
-    fleet.into(enrol("a", &first, Some(&token)), NOW).await.unwrap();
-    fleet.into(enrol("b", &key(), Some(&token)), NOW).await.unwrap();
-    let third = fleet.into(enrol("c", &key(), Some(&token)), NOW).await;
+    fleet
+        .enter(enrol("a", &first, Some(&token)), NOW)
+        .await
+        .unwrap();
+    fleet
+        .enter(enrol("b", &key(), Some(&token)), NOW)
+        .await
+        .unwrap();
+    let third = fleet.enter(enrol("c", &key(), Some(&token)), NOW).await;
     assert!(matches!(third, Err(Error::Token { what: "is used up" })));
 }
 
@@ -130,8 +139,15 @@ async fn a_token_lets_in_as_many_as_it_says_in_its_classes_and_no_more() {
 async fn a_token_is_good_until_its_end_and_with_its_secret_only() {
     let fleet = fleet().await;
     let token = fleet.token(5).await;
-    let late = fleet.into(enrol("a", &key(), Some(&token)), NOW + 60).await;
-    assert!(matches!(late, Err(Error::Token { what: "is out of date" })));
+    let late = fleet
+        .enter(enrol("a", &key(), Some(&token)), NOW + 60)
+        .await;
+    assert!(matches!(
+        late,
+        Err(Error::Token {
+            what: "is out of date"
+        })
+    ));
     let id = token.split_once('.').unwrap().0;
     for wrong in [
         format!("{id}.{}", "0".repeat(64)),
@@ -139,13 +155,19 @@ async fn a_token_is_good_until_its_end_and_with_its_secret_only() {
         token.replace(id, "00000000"),
         "x/../operator.y".to_owned(),
     ] {
-        let refused = fleet.into(enrol("a", &key(), Some(&wrong)), NOW).await;
-        assert!(matches!(refused, Err(Error::Token { what: "is unknown" })), "{wrong}");
+        let refused = fleet.enter(enrol("a", &key(), Some(&wrong)), NOW).await;
+        assert!(
+            matches!(refused, Err(Error::Token { what: "is unknown" })),
+            "{wrong}"
+        );
     }
-    fleet.into(enrol("a", &key(), Some(&token)), NOW + 59).await.unwrap();
+    fleet
+        .enter(enrol("a", &key(), Some(&token)), NOW + 59)
+        .await
+        .unwrap();
     let by = "anna".parse().unwrap();
     fleet.authority.remove_token(id, &by).await.unwrap();
-    let gone = fleet.into(enrol("b", &key(), Some(&token)), NOW).await;
+    let gone = fleet.enter(enrol("b", &key(), Some(&token)), NOW).await;
     assert!(matches!(gone, Err(Error::Token { .. })));
     assert_eq!(fleet.authority.tokens().await.unwrap(), []);
 }
@@ -158,24 +180,37 @@ async fn many_who_come_at_once_get_in_exactly_as_often_as_the_token_says() {
         let (fleet, token) = (Arc::clone(&fleet), token.clone());
         tokio::spawn(async move {
             let asked = enrol(&format!("n{number}"), &key(), Some(&token));
-            fleet.into(asked, NOW).await.is_ok()
+            fleet.enter(asked, NOW).await.is_ok()
         })
     });
     let came = futures_util::future::join_all(comers).await;
-    assert_eq!(came.into_iter().filter(|it| *it.as_ref().unwrap()).count(), 7);
+    assert_eq!(
+        came.into_iter().filter(|it| *it.as_ref().unwrap()).count(),
+        7
+    );
 }
 
 #[tokio::test]
 async fn a_name_belongs_to_its_key_until_an_operator_opens_it() {
     let fleet = fleet().await;
     let token = fleet.token(9).await;
-    let old = fleet.into(enrol("a", &key(), Some(&token)), NOW).await.unwrap();
+    let old = fleet
+        .enter(enrol("a", &key(), Some(&token)), NOW)
+        .await
+        .unwrap();
     let new = key();
-    let taken = fleet.into(enrol("a", &new, Some(&token)), NOW).await;
+    let taken = fleet.enter(enrol("a", &new, Some(&token)), NOW).await;
     assert!(matches!(taken, Err(Error::NameTaken { .. })));
-    fleet.authority.replace(&node("a"), "anna", "broken").await.unwrap();
+    fleet
+        .authority
+        .replace(&node("a"), "anna", "broken")
+        .await
+        .unwrap();
     assert_eq!(fleet.worth(&old.certificate, NOW), Standing::Revoked);
-    let again = fleet.into(enrol("a", &new, Some(&token)), NOW).await.unwrap();
+    let again = fleet
+        .enter(enrol("a", &new, Some(&token)), NOW)
+        .await
+        .unwrap();
     assert_eq!(fleet.worth(&again.certificate, NOW), Standing::Good);
     assert_eq!(fleet.worth(&old.certificate, NOW), Standing::Revoked);
 }
@@ -186,15 +221,22 @@ async fn who_was_revoked_or_retired_is_out_and_does_not_come_back_by_itself() {
     let token = fleet.token(9).await;
     for (name, expected) in [("a", Standing::Revoked), ("b", Standing::Retired)] {
         let own = key();
-        let in_it = fleet.into(enrol(name, &own, Some(&token)), NOW).await.unwrap();
+        let in_it = fleet
+            .enter(enrol(name, &own, Some(&token)), NOW)
+            .await
+            .unwrap();
         let (name, by) = (node(name), "anna");
-        match expected {
-            Standing::Revoked => fleet.authority.revoke(&name, by, "").await.unwrap(),
-            _ => fleet.authority.retire(&name, by, "").await.unwrap(),
+        if expected == Standing::Revoked {
+            fleet.authority.revoke(&name, by, "").await.unwrap();
+        } else {
+            fleet.authority.retire(&name, by, "").await.unwrap();
         }
         assert_eq!(fleet.worth(&in_it.certificate, NOW), expected);
         let asked = enrol(name.as_str(), &own, Some(&token));
-        assert!(matches!(fleet.into(asked, NOW).await, Err(Error::Out { .. })));
+        assert!(matches!(
+            fleet.enter(asked, NOW).await,
+            Err(Error::Out { .. })
+        ));
         let renewed = fleet.authority.renew(&name, &request(&key()), NOW).await;
         assert!(matches!(renewed, Err(Error::Out { .. })));
     }
@@ -212,9 +254,12 @@ async fn without_a_token_a_node_waits_for_an_operator_and_asks_again() {
     let because = ("anna", "");
     let unclear = fleet.authority.accept(&node("a"), None, because).await;
     assert!(matches!(unclear, Err(Error::Ambiguous { count: 2, .. })));
-    let accepted = fleet.authority.accept(&node("a"), Some(&print), because).await;
+    let accepted = fleet
+        .authority
+        .accept(&node("a"), Some(&print), because)
+        .await;
     accepted.unwrap();
-    let in_it = fleet.into(enrol("a", &own, None), NOW).await.unwrap();
+    let in_it = fleet.enter(enrol("a", &own, None), NOW).await.unwrap();
     assert_eq!(fleet.worth(&in_it.certificate, NOW), Standing::Good);
     // The other one has its name taken, and says so when it asks.
     let asked = fleet.authority.accept(&node("a"), None, because).await;
@@ -238,7 +283,10 @@ async fn a_certificate_lasts_lapses_and_is_renewed_with_a_new_key_only() {
     let fleet = fleet().await;
     let (first, second) = (key(), key());
     let token = fleet.token(1).await;
-    let old = fleet.into(enrol("a", &first, Some(&token)), NOW).await.unwrap();
+    let old = fleet
+        .enter(enrol("a", &first, Some(&token)), NOW)
+        .await
+        .unwrap();
     assert_eq!(fleet.worth(&old.certificate, NOW + 900), Standing::Good);
     assert_eq!(fleet.worth(&old.certificate, NOW + 901), Standing::Lapsed);
     assert_eq!(fleet.worth(&old.certificate, NOW + 1201), Standing::Expired);
@@ -253,7 +301,11 @@ async fn a_certificate_lasts_lapses_and_is_renewed_with_a_new_key_only() {
     assert!(matches!(renew(&first).await, Err(Error::Request { .. })));
     assert_eq!(fleet.worth(&new.pem, late), Standing::Good);
     assert_ne!(peer(&new.pem).serial, peer(&old.certificate).serial);
-    fleet.authority.revoke(&node("a"), "anna", "stolen").await.unwrap();
+    fleet
+        .authority
+        .revoke(&node("a"), "anna", "stolen")
+        .await
+        .unwrap();
     assert_eq!(fleet.worth(&new.pem, late), Standing::Revoked);
 }
 
@@ -269,7 +321,7 @@ async fn a_request_counts_for_its_key_only_and_must_be_signed_by_it() {
         request: params.serialize_request(&own).unwrap().pem().unwrap(),
         ..enrol("a", &own, Some(&token))
     };
-    let in_it = fleet.into(asked, NOW).await.unwrap();
+    let in_it = fleet.enter(asked, NOW).await.unwrap();
     let der = CertificateDer::from_pem_slice(in_it.certificate.as_bytes()).unwrap();
     let (_, read) = x509_parser::parse_x509_certificate(&der).unwrap();
     assert!(!read.is_ca());
@@ -286,12 +338,18 @@ async fn a_request_counts_for_its_key_only_and_must_be_signed_by_it() {
             request: wrong,
             ..enrol("b", &own, Some(&token))
         };
-        assert!(matches!(fleet.into(asked, NOW).await, Err(Error::Request { .. })));
+        assert!(matches!(
+            fleet.enter(asked, NOW).await,
+            Err(Error::Request { .. })
+        ));
     }
     let ed25519 = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-    fleet.into(enrol("c", &ed25519, Some(&token)), NOW).await.unwrap();
+    fleet
+        .enter(enrol("c", &ed25519, Some(&token)), NOW)
+        .await
+        .unwrap();
     let p384 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
-    let refused = fleet.into(enrol("d", &p384, Some(&token)), NOW).await;
+    let refused = fleet.enter(enrol("d", &p384, Some(&token)), NOW).await;
     assert!(matches!(refused, Err(Error::Request { .. })));
 }
 
@@ -312,14 +370,21 @@ async fn an_operators_token_is_good_until_there_is_a_newer_one_or_the_operator_g
     assert_eq!(authority.bearer(&first).unwrap().name.as_str(), "anna");
     let key = key();
     let by = "anna".parse().unwrap();
-    let issued = authority.certify_operator(&by, &request(&key), (&by, NOW));
+    let pem = request(&key);
+    let issued = authority.certify_operator(&by, &pem, (&by, NOW));
     let issued = issued.await.unwrap();
     assert_eq!(fleet.worth(&issued.pem, NOW), Standing::Good);
     let second = authority.make_operator(operator("anna", Role::Admin), "anna", NOW);
     let second = second.await.unwrap().token;
     assert!(authority.bearer(&first).is_none());
     assert_eq!(fleet.worth(&issued.pem, NOW), Standing::Revoked);
-    for wrong in ["", "coo1.", "coo1.anna.", "anna", &second[..second.len() - 1]] {
+    for wrong in [
+        "",
+        "coo1.",
+        "coo1.anna.",
+        "anna",
+        &second[..second.len() - 1],
+    ] {
         assert!(authority.bearer(wrong).is_none(), "{wrong}");
     }
     let last = authority.remove_operator(&by, &by).await;
@@ -337,15 +402,28 @@ async fn an_operators_token_is_good_until_there_is_a_newer_one_or_the_operator_g
 async fn no_secret_is_in_the_store_and_every_deed_is_in_the_audit_log_without_holes() {
     let fleet = fleet().await;
     let token = fleet.token(2).await;
-    let made = fleet.authority.make_operator(operator("anna", Role::Admin), "masterd", NOW);
+    let made = fleet
+        .authority
+        .make_operator(operator("anna", Role::Admin), "masterd", NOW);
     let bearer = made.await.unwrap().token;
-    fleet.into(enrol("a", &key(), Some(&token)), NOW).await.unwrap();
-    fleet.authority.revoke(&node("a"), "anna", "stolen").await.unwrap();
+    fleet
+        .enter(enrol("a", &key(), Some(&token)), NOW)
+        .await
+        .unwrap();
+    fleet
+        .authority
+        .revoke(&node("a"), "anna", "stolen")
+        .await
+        .unwrap();
     let (entries, _) = fleet.store.range("").await.unwrap();
     let secrets = [&token, &bearer].map(|text| text.rsplit('.').next().unwrap().to_owned());
     for entry in &entries {
         let text = String::from_utf8_lossy(&entry.value);
-        assert!(secrets.iter().all(|it| !text.contains(it.as_str())), "{}", entry.key);
+        assert!(
+            secrets.iter().all(|it| !text.contains(it.as_str())),
+            "{}",
+            entry.key
+        );
     }
     let audit = Audit::start(fleet.store.clone()).await.unwrap();
     let lines = audit.lines(Some(0), 100).await.unwrap();
@@ -364,7 +442,10 @@ async fn no_secret_is_in_the_store_and_every_deed_is_in_the_audit_log_without_ho
     );
     assert_eq!(lines[3].reason, "stolen");
     let newest = audit.lines(None, 2).await.unwrap();
-    assert_eq!(newest.iter().map(|line| line.seq).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(
+        newest.iter().map(|line| line.seq).collect::<Vec<_>>(),
+        [3, 4]
+    );
     let all = fleet.store.list(Listing::all("audit/")).await.unwrap();
     assert_eq!(all.0.len(), 4);
 }

@@ -1,5 +1,13 @@
 //! A real masterd on loopback, and clients of every kind.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "a test"
+)]
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -61,11 +69,22 @@ impl House {
         fs_err::write(dir.path().join("masterd.toml"), text).unwrap();
         let profile = dir.path().join("operator.toml");
         let made = command(dir.path())
-            .args(["init", "--name", "127.0.0.1", "--name", "localhost", "--profile"])
+            .args([
+                "init",
+                "--name",
+                "127.0.0.1",
+                "--name",
+                "localhost",
+                "--profile",
+            ])
             .arg(&profile)
             .output()
             .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         let profile = toml::from_str(&fs_err::read_to_string(profile).unwrap()).unwrap();
         let mut house = Self {
             dir,
@@ -105,7 +124,10 @@ impl House {
     pub fn stop(&mut self) -> Option<i32> {
         let mut master = self.master.take()?;
         let pid = rustix::process::Pid::from_child(&master);
-        drop(rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+        drop(rustix::process::kill_process(
+            pid,
+            rustix::process::Signal::TERM,
+        ));
         master.wait().unwrap().code()
     }
 
@@ -140,7 +162,9 @@ impl House {
         };
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
         let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
     }
 
     /// One request on a connection of its own.
@@ -157,7 +181,8 @@ impl House {
     ) -> std::io::Result<Answer> {
         let mut stream = self.connect(show).await?;
         let bearer = show.bearer.as_ref();
-        let bearer = bearer.map_or_else(String::new, |it| format!("Authorization: Bearer {it}\r\n"));
+        let bearer =
+            bearer.map_or_else(String::new, |it| format!("Authorization: Bearer {it}\r\n"));
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{bearer}{headers}\
              Content-Length: {}\r\n\r\n",
@@ -172,7 +197,9 @@ impl House {
 
     pub async fn token(&self, uses: u32) -> String {
         let new = format!(r#"{{"uses":{uses},"seconds":600}}"#);
-        let made = self.ask(&self.admin(), "POST", "/v1/tokens", new.as_bytes()).await;
+        let made = self
+            .ask(&self.admin(), "POST", "/v1/tokens", new.as_bytes())
+            .await;
         assert_eq!(made.status, 200, "{}", String::from_utf8_lossy(&made.body));
         let made: IssuedToken = serde_json::from_slice(&made.body).unwrap();
         let parts: Vec<&str> = made.token.0.split('.').collect();
@@ -190,7 +217,12 @@ impl House {
         };
         let body = serde_json::to_vec(&asked).unwrap();
         let answer = self.ask(&Show::default(), "POST", "/v1/enrol", &body).await;
-        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        assert_eq!(
+            answer.status,
+            200,
+            "{}",
+            String::from_utf8_lossy(&answer.body)
+        );
         let EnrolAnswer::Enrolled(enrolled) = serde_json::from_slice(&answer.body).unwrap() else {
             panic!("it waits");
         };
@@ -203,16 +235,17 @@ impl House {
 
     pub async fn operator(&self, name: &str, role: &str) -> Show {
         let new = format!(r#"{{"name":"{name}","role":"{role}"}}"#);
-        let made = self.ask(&self.admin(), "POST", "/v1/operators", new.as_bytes()).await;
+        let made = self
+            .ask(&self.admin(), "POST", "/v1/operators", new.as_bytes())
+            .await;
         let made: IssuedOperator = serde_json::from_slice(&made.body).unwrap();
         bearer(&made.token)
     }
 
     /// A certificate that the fleet's CA has signed, whatever it says.
     pub fn minted(&self, uri: &str, days: (i32, i32)) -> Show {
-        let read = |name: &str| {
-            fs_err::read_to_string(self.state().join("trust").join(name)).unwrap()
-        };
+        let read =
+            |name: &str| fs_err::read_to_string(self.state().join("trust").join(name)).unwrap();
         let key = KeyPair::from_pem(&read("ca.key")).unwrap();
         let issuer = Issuer::from_ca_cert_pem(&read("ca.pem"), key).unwrap();
         mint(&issuer, uri, days)
@@ -285,7 +318,9 @@ pub async fn read(stream: &mut (impl AsyncReadExt + Unpin)) -> std::io::Result<A
 fn command(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_masterd"));
     command.arg("--config").arg(dir.join("masterd.toml"));
-    command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
+    command
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("JOURNAL_STREAM");
     command.env("CHANGEOVER_LOG", "info");
     command
 }
