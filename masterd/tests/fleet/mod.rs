@@ -193,7 +193,7 @@ impl Master {
             ca: enrolled.ca.clone(),
             certificate: enrolled.certificate.clone(),
             key: key.serialize_pem(),
-            master_key: PublicKey::parse(enrolled.master_key.as_bytes()).unwrap(),
+            master_key: PublicKey::parse(&enrolled.master_key).unwrap().0,
             installed: Installed::default(),
             have: Have::default(),
             boot: "first".to_owned(),
