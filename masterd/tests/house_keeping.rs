@@ -1,7 +1,12 @@
 //! The master as an administrator runs it: made, stopped, killed, copied, put back.
 
-#![expect(missing_docs, reason = "a test")]
-#![allow(dead_code, reason = "the house is shared by several tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    clippy::cognitive_complexity,
+    dead_code,
+    reason = "a table of callers, and a house that several tests share"
+)]
 
 mod house;
 

@@ -124,10 +124,7 @@ impl House {
     pub fn stop(&mut self) -> Option<i32> {
         let mut master = self.master.take()?;
         let pid = rustix::process::Pid::from_child(&master);
-        drop(rustix::process::kill_process(
-            pid,
-            rustix::process::Signal::TERM,
-        ));
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         master.wait().unwrap().code()
     }
 
