@@ -11,6 +11,8 @@
 mod master;
 mod node;
 
+use std::sync::Arc;
+
 use installd::follow;
 use master::Master;
 use model::Generation;
@@ -111,8 +113,10 @@ async fn a_node_joins_is_asked_votes_changes_over_and_keeps_it_when_it_was_heard
     assert_eq!(installed.committed, Some(what.1));
     assert!(!installed.trial);
     assert_eq!(fleet.sysmgrd.running().len(), 1);
-    let seen = fleet.follow.membership();
-    assert_eq!((seen.wanted, seen.change), (Some(what.1), None));
+    // The master hears it first.
+    let mut seen = fleet.follow.watch();
+    let done = seen.wait_for(|seen| seen.change.is_none()).await.unwrap();
+    assert_eq!(done.wanted, Some(what.1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,10 +301,10 @@ async fn a_restart_of_installd_goes_on_and_a_reboot_ends_what_was_not_committed(
         link,
     } = fleet;
     drop((follow, link));
-    let script = sysmgrd.script.clone();
+    let script = Arc::clone(&sysmgrd.script);
     sysmgrd.stop();
     let (dir, config) = node.kill();
-    let _sysmgrd = Sysmgrd::with(&config, script.clone());
+    let _sysmgrd = Sysmgrd::with(&config, Arc::clone(&script));
     let node = Node::over(dir, config.clone());
     let follow = node.follow();
     let (mut link, hello) = master.welcome(Verdict::GoOn).await;
@@ -377,7 +381,7 @@ async fn a_boot_that_is_to_wait_starts_nothing_before_the_master_was_heard() {
         link,
     } = fleet;
     drop((follow, link));
-    let script = sysmgrd.script.clone();
+    let script = Arc::clone(&sysmgrd.script);
     sysmgrd.stop();
     let (dir, mut config) = node.kill();
     fs_err::write(&config.boot_id_file, "boot-2\n").unwrap();

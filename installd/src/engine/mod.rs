@@ -62,6 +62,7 @@ use crate::sys::sysmgr::{self, Seen, Sysmgr};
 
 /// The owner of the node's state.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Engine {
     context: Context,
     db: Db,

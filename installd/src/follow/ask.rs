@@ -99,7 +99,7 @@ impl Follower {
         }
     }
 
-    pub(super) async fn answered(&mut self, answered: Answered) {
+    pub(super) fn answered(&mut self, answered: Answered) {
         let open = self
             .asking
             .as_ref()

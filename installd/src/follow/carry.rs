@@ -242,7 +242,7 @@ impl Follower {
         (Gate { ready, go, within }, say_go)
     }
 
-    pub(super) async fn ready(&mut self, rollout: RolloutId) {
+    pub(super) fn ready(&mut self, rollout: RolloutId) {
         if let Some(carrying) = &mut self.carrying
             && carrying.rollout == Some(rollout)
         {

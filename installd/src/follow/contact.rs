@@ -15,7 +15,7 @@ use super::{Follower, Message, now};
 /// A way back that did not come about is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(5);
 /// What is due is looked at no less often than this; clocks jump.
-const LOOK: Duration = Duration::from_secs(3600);
+const LOOK: Duration = Duration::from_hours(1);
 
 impl Follower {
     /// Goes on with what a killed daemon, or a restarted machine, left.

@@ -14,7 +14,7 @@ use crate::sys::master::{Address, http};
 /// A master that was away is asked again after so long.
 const AGAIN: Duration = Duration::from_secs(30);
 /// The longest wait that a master may ask for.
-const LONGEST: Duration = Duration::from_secs(600);
+const LONGEST: Duration = Duration::from_mins(10);
 
 /// A token's parts: what the master is told, and how its CA is known.
 fn token(text: &str) -> Option<(String, Anchor)> {

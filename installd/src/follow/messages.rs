@@ -16,23 +16,23 @@ impl Follower {
         match command {
             Command::Join(join, reply) => {
                 let joined = self.join(*join).await;
-                self.refresh().await;
+                self.refresh();
                 let _gone = reply.send(joined);
             }
             Command::Leave(reply) => {
                 let left = self.leave().await;
-                self.refresh().await;
+                self.refresh();
                 let _gone = reply.send(left);
             }
             Command::Hold(reason, until, reply) => {
-                let held = self.hold(reason, until);
-                self.refresh().await;
+                let held = self.hold(&reason, until);
+                self.refresh();
                 let _gone = reply.send(held);
             }
         }
     }
 
-    fn hold(&mut self, reason: String, until: u64) -> Result<(), Error> {
+    fn hold(&mut self, reason: &str, until: u64) -> Result<(), Error> {
         if self.member.is_none() {
             return Err(Error::Invalid(
                 "this node is in no fleet: it can be changed here as it is".to_owned(),
@@ -75,7 +75,7 @@ impl Follower {
             }
             Event::Message(message) => {
                 self.heard();
-                self.from_master(*message).await;
+                self.told_by_master(*message).await;
             }
             Event::Alive => self.heard(),
             Event::Closed(why) => {
@@ -103,7 +103,7 @@ impl Follower {
         self.told = Some(installed);
     }
 
-    async fn from_master(&mut self, message: ToNode) {
+    async fn told_by_master(&mut self, message: ToNode) {
         match message {
             ToNode::Welcome { verdict, settings } => {
                 self.settings.send_replace(settings);

@@ -193,7 +193,7 @@ impl Follower {
             self.open_link();
         }
         self.schedule();
-        self.refresh().await;
+        self.refresh();
     }
 
     async fn take(&mut self, message: Message) {
@@ -204,9 +204,9 @@ impl Follower {
                     self.link_event(event).await;
                 }
             }
-            Message::Answered(answered) => self.answered(answered).await,
+            Message::Answered(answered) => self.answered(answered),
             Message::Carried(carried) => self.carried(*carried).await,
-            Message::Ready(rollout) => self.ready(rollout).await,
+            Message::Ready(rollout) => self.ready(rollout),
             Message::Due => self.is_due().await,
             Message::OpenGate => self.open_gate("it was waited for long enough").await,
             Message::Enter => self.try_to_enter().await,
@@ -216,7 +216,7 @@ impl Follower {
             Message::Moved => self.moved().await,
         }
         self.schedule();
-        self.refresh().await;
+        self.refresh();
     }
 
     /// Tells the mailbox whenever what runs may be another set.

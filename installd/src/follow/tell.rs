@@ -6,7 +6,7 @@ use model::wire::{Facts, FleetChange, FleetName, Have, Installed, MemberState, M
 use resolve::fleet::{characteristics, merged, software_hash};
 
 use super::Follower;
-use super::kept::Phase;
+use super::kept::{Pending, Phase};
 use crate::sys::clock::Time;
 use crate::sys::features;
 use crate::sys::master::identity::Key;
@@ -80,7 +80,7 @@ impl Follower {
 
     /// What runs, as the master is told it.
     pub(super) fn installed(&self) -> Installed {
-        let pending = self.state.pending.as_ref().and_then(|one| one.rollout());
+        let pending = self.state.pending.as_ref().and_then(Pending::rollout);
         let carrying = self.carrying.as_ref().and_then(|one| one.rollout);
         let mut discrepancies = self.seen.discrepancies.clone();
         discrepancies.extend(self.problems.iter().cloned());
@@ -119,7 +119,7 @@ impl Follower {
     }
 
     /// Lets everyone see how the node stands to its fleet.
-    pub(super) async fn refresh(&mut self) {
+    pub(super) fn refresh(&mut self) {
         let fingerprint = match (&self.member, self.kept.joining()) {
             (None, Ok(Some(joining))) => Key::parse(&joining.key).ok().map(|key| key.fingerprint()),
             _ => None,

@@ -17,7 +17,7 @@ pub fn client(tls: ClientConfig) -> Result<Client, Error> {
     let client = Client::builder()
         .tls_backend_preconfigured(tls)
         .connect_timeout(Duration::from_secs(20))
-        .read_timeout(Duration::from_secs(60))
+        .read_timeout(Duration::from_mins(1))
         .redirect(reqwest::redirect::Policy::none());
     Ok(client.build()?)
 }
