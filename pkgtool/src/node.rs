@@ -148,7 +148,7 @@ impl Node {
 
     /// Waits for as long as this, or until interrupted.
     pub fn pause(&self, time: std::time::Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 }
 
