@@ -218,7 +218,7 @@ fn a_node_that_is_away_holds_the_update_or_is_left_out() -> Result<()> {
 }
 
 #[test]
-fn two_nodes_of_one_type_with_different_features_get_different_packages() -> Result<()> {
+fn one_of_two_nodes_of_a_type_is_assigned_a_package_more() -> Result<()> {
     let nodes: [(&str, &[&str]); 2] = [
         ("one", &["--type", "router"]),
         ("two", &["--type", "router"]),
