@@ -30,7 +30,9 @@ async fn assign(master: &Master, scope: &str, package: &str) {
         packages: vec![package.parse().unwrap()],
         ..Assignment::default()
     };
-    let stored: Assignment = master.put(&format!("/v1/assign/{scope}"), &assignment).await;
+    let stored: Assignment = master
+        .put(&format!("/v1/assign/{scope}"), &assignment)
+        .await;
     assert_eq!(stored, assignment);
 }
 
@@ -58,7 +60,9 @@ async fn an_update_is_asked_for_decided_wanted_ended_and_committed() {
     node.become_it(&wanted);
     node.end(begun.id, &wanted, Outcome::Done).await;
     node.is_committed(begun.id).await;
-    let done = master.until(begun.id, |view| view.phase == Phase::Done).await;
+    let done = master
+        .until(begun.id, |view| view.phase == Phase::Done)
+        .await;
     assert_eq!(done.tally.accept, 1);
     node.disconnect();
     assert_eq!(node.connect().await, Verdict::GoOn);
@@ -70,8 +74,10 @@ async fn an_update_is_asked_for_decided_wanted_ended_and_committed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_veto_and_no_node_is_touched_until_an_operator_decides() {
     let master = Master::new().await;
-    let (mut one, mut other) =
-        (master.node("one", "edge").await, master.node("other", "edge").await);
+    let (mut one, mut other) = (
+        master.node("one", "edge").await,
+        master.node("other", "edge").await,
+    );
     one.connect().await;
     other.connect().await;
     master.import(envelope("tool", "1", "one")).await;
@@ -84,7 +90,9 @@ async fn one_veto_and_no_node_is_touched_until_an_operator_decides() {
         reason: "call in progress".to_owned(),
     }];
     other.vote(&asked_too, Vote::Veto { objections }).await;
-    let held = master.until(begun.id, |view| view.phase == Phase::Held).await;
+    let held = master
+        .until(begun.id, |view| view.phase == Phase::Held)
+        .await;
     assert_eq!(held.tally.reasons[0].reason, "call in progress");
     let decision = json!({"choice": "accepting", "reason": "the other later"});
     let path = format!("/v1/rollouts/{}/decision", begun.id);
@@ -128,7 +136,9 @@ async fn a_master_that_is_killed_goes_on_where_it_was() {
     assert_eq!(node.connect().await, Verdict::GoOn);
     node.end(begun.id, &wanted, Outcome::Done).await;
     node.is_committed(begun.id).await;
-    master.until(begun.id, |view| view.phase == Phase::Done).await;
+    master
+        .until(begun.id, |view| view.phase == Phase::Done)
+        .await;
     master.killed().await;
     assert_eq!(node.connect().await, Verdict::GoOn);
 }
@@ -153,7 +163,9 @@ async fn two_live_links_of_one_identity_are_quarantined_and_a_dead_one_is_not() 
     assert!(quarantined(answered));
     assert_eq!(node.heard().await, None);
     assert_eq!(node.connect().await, Verdict::Quarantined);
-    let _: NodeView = master.post("/v1/nodes/edge-1/unquarantine", &json!({})).await;
+    let _: NodeView = master
+        .post("/v1/nodes/edge-1/unquarantine", &json!({}))
+        .await;
     assert_eq!(node.connect().await, Verdict::Unassigned);
     // The same boot again is only a link that was lost.
     let mut back = node.clone_of("first");

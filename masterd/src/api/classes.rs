@@ -12,8 +12,13 @@ use crate::engine::records::scope_of;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::get("/v1/classes", Access::Read, "Every class with its software", classes)
-            .gives::<Vec<ClassView>>(),
+        Route::get(
+            "/v1/classes",
+            Access::Read,
+            "Every class with its software",
+            classes,
+        )
+        .gives::<Vec<ClassView>>(),
         Route::get(
             "/v1/assign/{*scope}",
             Access::Read,
@@ -65,7 +70,9 @@ async fn assign(
         Scope::Fleet | Scope::Type(_) | Scope::Location(_) => caller.covers_all(),
     };
     if !may {
-        return Err(Refused::not_allowed(format!("{text} is more than your classes")));
+        return Err(Refused::not_allowed(format!(
+            "{text} is more than your classes"
+        )));
     }
     Ok(Json(master.engine.assign(scope, assignment).await?))
 }

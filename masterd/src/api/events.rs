@@ -13,7 +13,11 @@ use super::{Access, Master, Route};
 
 pub(super) fn routes() -> Vec<Route> {
     let about = "What happens in the fleet: a WebSocket of JSON texts";
-    vec![Route::get("/v1/events", Access::Read, about, events).gives::<FleetEvent>().endless()]
+    vec![
+        Route::get("/v1/events", Access::Read, about, events)
+            .gives::<FleetEvent>()
+            .endless(),
+    ]
 }
 
 async fn events(State(master): State<Arc<Master>>, upgrade: WebSocketUpgrade) -> Response {
@@ -38,7 +42,11 @@ async fn serve(mut socket: WebSocket, mut events: Receiver<FleetEvent>) {
             Err(RecvError::Closed) => return,
         };
         let text = serde_json::to_string(&event).unwrap_or_default();
-        if socket.send(Message::Text(Utf8Bytes::from(text))).await.is_err() {
+        if socket
+            .send(Message::Text(Utf8Bytes::from(text)))
+            .await
+            .is_err()
+        {
             return;
         }
     }

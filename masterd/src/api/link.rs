@@ -125,9 +125,7 @@ impl Session {
 
     async fn out(&mut self, out: Option<Outgoing>) -> Result<(), End> {
         match out {
-            Some(Outgoing::Text(text)) => {
-                self.send(Message::Text(Utf8Bytes::from(&*text))).await
-            }
+            Some(Outgoing::Text(text)) => self.send(Message::Text(Utf8Bytes::from(&*text))).await,
             Some(Outgoing::Probe(asks)) => {
                 self.asks = Some(asks);
                 self.send(Message::Ping(Vec::new().into())).await
@@ -160,7 +158,10 @@ impl Session {
             tracing::warn!(node = %self.name, %error, "a message that is none");
             End::Close("a message that is none")
         })?;
-        let told = self.engine.link_message(self.name.clone(), id, message).await;
+        let told = self
+            .engine
+            .link_message(self.name.clone(), id, message)
+            .await;
         told.map_err(|_| End::Close("the master is stopping"))
     }
 

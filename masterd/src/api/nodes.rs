@@ -11,15 +11,30 @@ use super::{Access, Caller, Master, Named, Refused, Route, Taken};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::get("/v1/fleet", Access::Read, "The fleet in one document", fleet)
-            .gives::<FleetView>(),
+        Route::get(
+            "/v1/fleet",
+            Access::Read,
+            "The fleet in one document",
+            fleet,
+        )
+        .gives::<FleetView>(),
         Route::get("/v1/nodes", Access::Read, "Every node", nodes).gives::<Vec<NodeView>>(),
         Route::get("/v1/nodes/{node}", Access::Read, "One node", node).gives::<NodeView>(),
-        Route::get("/v1/nodes/{node}/why", Access::Read, "Why a node runs what it runs", why)
-            .gives::<NodeWhy>(),
-        Route::put("/v1/nodes/{node}", Access::Operate, "Labels; a recorded type, location", edit)
-            .takes::<NodeEdit>()
-            .gives::<NodeView>(),
+        Route::get(
+            "/v1/nodes/{node}/why",
+            Access::Read,
+            "Why a node runs what it runs",
+            why,
+        )
+        .gives::<NodeWhy>(),
+        Route::put(
+            "/v1/nodes/{node}",
+            Access::Operate,
+            "Labels; a recorded type, location",
+            edit,
+        )
+        .takes::<NodeEdit>()
+        .gives::<NodeView>(),
         Route::post(
             "/v1/nodes/{node}/unquarantine",
             Access::Operate,
@@ -29,8 +44,13 @@ pub(super) fn routes() -> Vec<Route> {
         .gives::<NodeView>(),
         Route::get("/v1/groups", Access::Read, "Saved groups of nodes", groups)
             .gives::<BTreeMap<FleetName, Selector>>(),
-        Route::put("/v1/groups/{name}", Access::Operate, "Saves a group of nodes", save_group)
-            .takes::<Selector>(),
+        Route::put(
+            "/v1/groups/{name}",
+            Access::Operate,
+            "Saves a group of nodes",
+            save_group,
+        )
+        .takes::<Selector>(),
     ]
 }
 
@@ -47,7 +67,9 @@ pub(super) async fn may_touch(
     if caller.covers(&node.facts.classes) {
         return Ok(());
     }
-    Err(Refused::not_allowed(format!("{name} is in none of your classes")))
+    Err(Refused::not_allowed(format!(
+        "{name} is in none of your classes"
+    )))
 }
 
 async fn fleet(State(master): State<Arc<Master>>) -> Result<Json<FleetView>, Refused> {

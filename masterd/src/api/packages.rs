@@ -18,12 +18,22 @@ const MOST_ENVELOPE: u64 = 64 << 30;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::get("/v1/packages", Access::Read, "Every version of every package", packages)
-            .gives::<Vec<PackageView>>(),
-        Route::post("/v1/import", Access::Operate, "Takes an envelope: the body", import)
-            .body(usize::MAX)
-            .endless()
-            .gives::<Vec<ImportedPackage>>(),
+        Route::get(
+            "/v1/packages",
+            Access::Read,
+            "Every version of every package",
+            packages,
+        )
+        .gives::<Vec<PackageView>>(),
+        Route::post(
+            "/v1/import",
+            Access::Operate,
+            "Takes an envelope: the body",
+            import,
+        )
+        .body(usize::MAX)
+        .endless()
+        .gives::<Vec<ImportedPackage>>(),
         Route::delete(
             "/v1/packages/{id}",
             Access::Operate,

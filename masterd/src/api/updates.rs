@@ -14,17 +14,37 @@ pub(super) fn routes() -> Vec<Route> {
             .body(1 << 20)
             .takes::<Update>()
             .gives::<FleetPlan>(),
-        Route::post("/v1/updates", Access::Operate, "Begins an update: nodes are asked", begin)
-            .body(1 << 20)
-            .takes::<Update>()
-            .gives::<RolloutView>(),
-        Route::get("/v1/rollouts", Access::Read, "Updates, the newest first", rollouts)
-            .gives::<Vec<RolloutView>>(),
-        Route::get("/v1/rollouts/{id}", Access::Read, "One update with its nodes", rollout)
-            .gives::<RolloutView>(),
-        Route::post("/v1/rollouts/{id}/decision", Access::Operate, "An operator decides", decide)
-            .takes::<Decision>()
-            .gives::<RolloutView>(),
+        Route::post(
+            "/v1/updates",
+            Access::Operate,
+            "Begins an update: nodes are asked",
+            begin,
+        )
+        .body(1 << 20)
+        .takes::<Update>()
+        .gives::<RolloutView>(),
+        Route::get(
+            "/v1/rollouts",
+            Access::Read,
+            "Updates, the newest first",
+            rollouts,
+        )
+        .gives::<Vec<RolloutView>>(),
+        Route::get(
+            "/v1/rollouts/{id}",
+            Access::Read,
+            "One update with its nodes",
+            rollout,
+        )
+        .gives::<RolloutView>(),
+        Route::post(
+            "/v1/rollouts/{id}/decision",
+            Access::Operate,
+            "An operator decides",
+            decide,
+        )
+        .takes::<Decision>()
+        .gives::<RolloutView>(),
     ]
 }
 
@@ -32,7 +52,9 @@ fn may_touch(caller: &Caller, nodes: &[Vec<ClassName>]) -> Result<(), Refused> {
     if caller.covers_all() || nodes.iter().all(|classes| caller.covers(classes)) {
         return Ok(());
     }
-    Err(Refused::not_allowed("some of these nodes are in none of your classes"))
+    Err(Refused::not_allowed(
+        "some of these nodes are in none of your classes",
+    ))
 }
 
 async fn plan(

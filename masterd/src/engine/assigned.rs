@@ -127,9 +127,13 @@ impl Engine {
     /// place; one that nothing assigns goes in front.
     pub(super) fn meant_for(intent: &Intent, update: &Update) -> Vec<PackageRef> {
         let brought = &update.packages;
-        let assigned = |new: &PackageRef| intent.packages.iter().any(|(old, _)| old.name == new.name);
-        let mut all: Vec<PackageRef> =
-            brought.iter().filter(|new| !assigned(new)).cloned().collect();
+        let assigned =
+            |new: &PackageRef| intent.packages.iter().any(|(old, _)| old.name == new.name);
+        let mut all: Vec<PackageRef> = brought
+            .iter()
+            .filter(|new| !assigned(new))
+            .cloned()
+            .collect();
         for (old, _) in &intent.packages {
             let new = brought.iter().rev().find(|new| new.name == old.name);
             all.push(new.unwrap_or(old).clone());

@@ -30,7 +30,13 @@ pub(super) struct Documents {
 }
 
 /// What decides what a set gives on a node.
-type Key = (String, Option<String>, Vec<String>, Vec<String>, Option<String>);
+type Key = (
+    String,
+    Option<String>,
+    Vec<String>,
+    Vec<String>,
+    Option<String>,
+);
 
 /// What a set gives on a node.
 #[derive(Debug)]
@@ -83,7 +89,8 @@ impl Engine {
                 what: format!("manifest of {}", record.id),
                 source,
             })?;
-        self.candidates.put(Package::new(record.id.clone(), Arc::new(manifest)));
+        self.candidates
+            .put(Package::new(record.id.clone(), Arc::new(manifest)));
         Ok(())
     }
 
@@ -110,10 +117,15 @@ impl Engine {
             })?;
         let one = |listed: &Listed| {
             let found = self.candidates.get(&listed.id);
-            found.cloned().ok_or_else(|| Error::no("package", &listed.id))
+            found
+                .cloned()
+                .ok_or_else(|| Error::no("package", &listed.id))
         };
-        let packages: Arc<[Package]> =
-            document.packages.iter().map(one).collect::<Result<_, _>>()?;
+        let packages: Arc<[Package]> = document
+            .packages
+            .iter()
+            .map(one)
+            .collect::<Result<_, _>>()?;
         self.documents.packages.insert(*list, Arc::clone(&packages));
         Ok(packages)
     }
@@ -137,8 +149,11 @@ impl Engine {
         if let Some(made) = self.documents.made.get(&key) {
             return Arc::clone(made);
         }
-        let current: Vec<Package> =
-            key.1.iter().filter_map(|id| self.candidates.get(id).cloned()).collect();
+        let current: Vec<Package> = key
+            .1
+            .iter()
+            .filter_map(|id| self.candidates.get(id).cloned())
+            .collect();
         let ordered = fleet::order_for(&key.0, &current, &self.candidates, &node);
         let made = Arc::new(self.made(ordered.order, ordered.unknown, node));
         self.documents.made.insert(key, Arc::clone(&made));

@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 
 use model::Digest;
 use model::trust::{Kind, Signed};
-use model::wire::{
-    Ask, FleetEvent, NodeName, Orders, RolloutId, ToNode, Update, Wanted,
-};
+use model::wire::{Ask, FleetEvent, NodeName, Orders, RolloutId, ToNode, Update, Wanted};
 
 use super::records;
 use super::writes::{Effect, Rank};
@@ -41,7 +39,8 @@ impl Engine {
         };
         let changes = rollout.take_changes();
         if changes.head {
-            self.pending.put(Rank::Head, records::rollout(id), rollout.head());
+            self.pending
+                .put(Rank::Head, records::rollout(id), rollout.head());
         }
         for node in changes.parts {
             if let Some(part) = rollout.parts().get(&node) {
@@ -181,7 +180,10 @@ impl Engine {
         let intent = self.intent(name);
         let counter = self.next_counter(name);
         let epoch = self.epoch;
-        let node = self.nodes.get_mut(name).ok_or_else(|| Error::no("node", name))?;
+        let node = self
+            .nodes
+            .get_mut(name)
+            .ok_or_else(|| Error::no("node", name))?;
         let same = |old: &Wanted| {
             (old.list, old.software) == (list, software)
                 && old.orders == orders
@@ -213,7 +215,10 @@ impl Engine {
     }
 
     fn send_wanted(&mut self, name: &NodeName) {
-        let signed = self.nodes.get(name).and_then(|node| node.signed.signed.clone());
+        let signed = self
+            .nodes
+            .get(name)
+            .and_then(|node| node.signed.signed.clone());
         if let Some(signed) = signed {
             self.tell(name, &ToNode::Wanted(signed));
         }
@@ -242,7 +247,10 @@ impl Engine {
             return;
         };
         let newer = self.rollouts.range(RolloutId(id.0 + 1)..);
-        if newer.into_iter().any(|(_, one)| one.parts().contains_key(name)) {
+        if newer
+            .into_iter()
+            .any(|(_, one)| one.parts().contains_key(name))
+        {
             return;
         }
         let (head, by) = (rollout.head(), rollout.head().by.clone());
@@ -280,7 +288,11 @@ impl Engine {
             if self.events.receiver_count() == 0 {
                 continue;
             }
-            let Some(view) = self.rollouts.get(&id).map(crate::plan::rollout::Rollout::view) else {
+            let Some(view) = self
+                .rollouts
+                .get(&id)
+                .map(crate::plan::rollout::Rollout::view)
+            else {
                 continue;
             };
             let event = FleetEvent::Rollout {

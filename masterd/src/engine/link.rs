@@ -45,9 +45,10 @@ impl Engine {
     pub(super) fn opened(&mut self, opening: Opening) {
         // Who it is, and that it may be here, was found at the door.
         let name = &opening.node;
-        let node = self.nodes.entry(name.clone()).or_insert_with(|| {
-            Node::new(name.clone(), opening.hello.facts.clone())
-        });
+        let node = self
+            .nodes
+            .entry(name.clone())
+            .or_insert_with(|| Node::new(name.clone(), opening.hello.facts.clone()));
         if !node.is_member() {
             return refuse(&opening.to, "not in the fleet");
         }
@@ -70,12 +71,7 @@ impl Engine {
     }
 
     /// Comes back with [`Message::Probed`] for the newcomer `link`.
-    fn watch_probe(
-        &self,
-        node: NodeName,
-        link: LinkId,
-        answered: Option<oneshot::Receiver<()>>,
-    ) {
+    fn watch_probe(&self, node: NodeName, link: LinkId, answered: Option<oneshot::Receiver<()>>) {
         let mailbox = self.mailbox.clone();
         tokio::spawn(async move {
             let alive = match answered {
@@ -118,7 +114,8 @@ impl Engine {
             settings: self.link,
         };
         self.pending.effect(Effect::send(name, &message));
-        self.pending.effect(Effect::Cut(name.clone(), "quarantined"));
+        self.pending
+            .effect(Effect::Cut(name.clone(), "quarantined"));
         self.gone(name, "its identity has two live links");
         self.tell_node(name);
     }
@@ -156,7 +153,10 @@ impl Engine {
         node.record.facts = facts;
         self.keep_node(&name);
         let software = installed.software;
-        let held = installed.hold.as_ref().is_some_and(|hold| hold.until > now / 1000);
+        let held = installed
+            .hold
+            .as_ref()
+            .is_some_and(|hold| hold.until > now / 1000);
         self.runs(&name, installed.clone());
         let verdict = match self.wanted_of(&name) {
             None => Verdict::Unassigned,
@@ -231,7 +231,11 @@ impl Engine {
         self.runs(name, end.installed.clone());
         self.ask_for_packages(name);
         self.tell_node(name);
-        if self.rollouts.get(&id).is_some_and(|one| one.parts().contains_key(name)) {
+        if self
+            .rollouts
+            .get(&id)
+            .is_some_and(|one| one.parts().contains_key(name))
+        {
             let node = name.clone();
             self.step(id, Event::Ended { node, end });
             return;

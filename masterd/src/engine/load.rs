@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use model::trust::Kind;
 use model::Digest;
+use model::trust::Kind;
 use model::wire::{Epoch, FleetEvent, NodeName, RolloutId, Wanted};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc};
@@ -71,7 +71,8 @@ impl Engine {
     async fn read_nodes(&mut self) -> Result<(), Error> {
         for entry in self.all("node/").await? {
             let record: NodeRecord = entry.read()?;
-            self.nodes.insert(record.name.clone(), Node::from_record(record));
+            self.nodes
+                .insert(record.name.clone(), Node::from_record(record));
         }
         for entry in self.all("identity/").await? {
             self.identity(entry.read()?);
@@ -90,7 +91,8 @@ impl Engine {
                 continue;
             };
             let signed = record.signed.as_ref();
-            let opened = signed.map(|signed| signed.open::<Wanted>(Kind::Wanted, std::slice::from_ref(&key)));
+            let opened = signed
+                .map(|signed| signed.open::<Wanted>(Kind::Wanted, std::slice::from_ref(&key)));
             node.wanted = opened.transpose()?.map(|(wanted, _)| Box::new(wanted));
             node.signed = record;
         }
@@ -104,7 +106,10 @@ impl Engine {
 
     async fn read_people(&mut self) -> Result<(), Error> {
         for entry in self.all("assign/").await? {
-            let scope = entry.key.strip_prefix("assign/").and_then(records::scope_of);
+            let scope = entry
+                .key
+                .strip_prefix("assign/")
+                .and_then(records::scope_of);
             if let Some(scope) = scope {
                 self.assignments.insert(scope, entry.read()?);
             }
@@ -180,7 +185,10 @@ impl Engine {
             .entry(name.clone())
             .or_insert_with(|| Node::new(name.clone(), identity.facts.clone()));
         let was = node.is_member();
-        let new_key = node.identity.as_ref().is_some_and(|old| old.generation != identity.generation);
+        let new_key = node
+            .identity
+            .as_ref()
+            .is_some_and(|old| old.generation != identity.generation);
         let reason = match identity.state {
             State::Active => None,
             State::Open => Some("it is being replaced"),
@@ -230,7 +238,9 @@ fn identities(followed: Followed) -> Vec<Identity> {
     match followed {
         Followed::All(entries, _) => {
             let entries = entries.iter();
-            entries.filter_map(|entry| read(entry.read().map(Some))).collect()
+            entries
+                .filter_map(|entry| read(entry.read().map(Some)))
+                .collect()
         }
         Followed::Changed(changes) => {
             let changes = changes.iter();

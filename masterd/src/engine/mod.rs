@@ -110,7 +110,9 @@ pub(super) struct Engine {
 ///
 /// # Errors
 /// Where the store or the shelf cannot be read.
-pub async fn start(parts: Parts) -> Result<(Handle, tokio::task::JoinHandle<Result<(), Error>>), Error> {
+pub async fn start(
+    parts: Parts,
+) -> Result<(Handle, tokio::task::JoinHandle<Result<(), Error>>), Error> {
     let (sender, mailbox) = mpsc::channel(MAILBOX);
     let (events, _) = broadcast::channel(EVENTS);
     let handle = Handle {

@@ -2,8 +2,8 @@
 
 use model::Digest;
 use model::wire::{
-    ClassName, Counter, Facts, FleetEvent, FleetName, Have, Installed, NodeName, Presence, Selector,
-    Wanted,
+    ClassName, Counter, Facts, FleetEvent, FleetName, Have, Installed, NodeName, Presence,
+    Selector, Wanted,
 };
 use tokio::sync::mpsc;
 
@@ -105,11 +105,17 @@ impl Node {
     }
 
     pub(super) fn node_type(&self) -> Option<&FleetName> {
-        self.record.node_type.as_ref().or(self.record.facts.node_type.as_ref())
+        self.record
+            .node_type
+            .as_ref()
+            .or(self.record.facts.node_type.as_ref())
     }
 
     pub(super) fn location(&self) -> Option<&FleetName> {
-        self.record.location.as_ref().or(self.record.facts.location.as_ref())
+        self.record
+            .location
+            .as_ref()
+            .or(self.record.facts.location.as_ref())
     }
 
     /// What counts of it, with the roles that the master gives it.
@@ -153,7 +159,10 @@ impl Node {
             && (wanted.is_empty() || wanted.iter().any(|class| classes.contains(class)))
             && among(&selector.node_types, self.node_type())
             && among(&selector.locations, self.location())
-            && selector.labels.iter().all(|(name, value)| labels.get(name) == Some(value))
+            && selector
+                .labels
+                .iter()
+                .all(|(name, value)| labels.get(name) == Some(value))
     }
 }
 
@@ -165,7 +174,8 @@ impl Engine {
         };
         if node.stored.as_ref() != Some(&node.record) {
             node.stored = Some(node.record.clone());
-            self.pending.put(Rank::Plain, records::node(name), &node.record);
+            self.pending
+                .put(Rank::Plain, records::node(name), &node.record);
         }
     }
 
@@ -205,13 +215,15 @@ impl Engine {
             installed: node.installed.clone(),
             have: node.have.clone(),
         };
-        self.pending.put(Rank::Plain, records::installed(name), &record);
+        self.pending
+            .put(Rank::Plain, records::installed(name), &record);
     }
 
     /// Signs nothing: stores a decided state that was signed, or that there is none.
     pub(super) fn keep_wanted(&mut self, name: &NodeName) {
         if let Some(node) = self.nodes.get(name) {
-            self.pending.put(Rank::Wanted, records::wanted(name), &node.signed);
+            self.pending
+                .put(Rank::Wanted, records::wanted(name), &node.signed);
         }
     }
 

@@ -40,7 +40,8 @@ impl Handle {
 impl Engine {
     fn known_packages(&self) -> BTreeMap<PackageId, Digest> {
         let all = self.packages.values();
-        all.map(|record| (record.id.clone(), record.manifest)).collect()
+        all.map(|record| (record.id.clone(), record.manifest))
+            .collect()
     }
 
     fn imported(&mut self, taken: Vec<Taken>) -> Vec<ImportedPackage> {
@@ -64,7 +65,8 @@ impl Engine {
         if !new.is_empty() {
             self.documents.forget_made();
             let packages = new;
-            self.pending.effect(Effect::Tell(FleetEvent::Imported { packages }));
+            self.pending
+                .effect(Effect::Tell(FleetEvent::Imported { packages }));
         }
         imported
     }
@@ -88,8 +90,10 @@ impl Engine {
             signatures: taken.signatures.or_else(|| old?.signatures.clone()),
             signed_by: taken.signed_by,
         };
-        self.pending.put(Rank::Plain, records::package(&record.id), &record);
-        self.candidates.put(Package::new(taken.id.clone(), Arc::new(taken.manifest)));
+        self.pending
+            .put(Rank::Plain, records::package(&record.id), &record);
+        self.candidates
+            .put(Package::new(taken.id.clone(), Arc::new(taken.manifest)));
         self.packages.insert(taken.id, record);
     }
 
@@ -116,7 +120,10 @@ impl Engine {
             return Err(Error::no("package", id));
         }
         if let Some(why) = self.why_needed(id) {
-            return Err(Error::Conflict(format!("{} stays: {why}", id.name_version())));
+            return Err(Error::Conflict(format!(
+                "{} stays: {why}",
+                id.name_version()
+            )));
         }
         self.packages.remove(id);
         let left = self.candidates.iter().filter(|one| one.id != *id).cloned();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use model::change::PackageRef;
 use model::wire::{
-    Assignment, ClassName, ClassView, Decision, FleetName, FleetPlan, FleetView, NodeEdit, NodeName,
-    NodeView, NodeWhy, RolloutId, RolloutView, Scope, Selector, Update,
+    Assignment, ClassName, ClassView, Decision, FleetName, FleetPlan, FleetView, NodeEdit,
+    NodeName, NodeView, NodeWhy, RolloutId, RolloutView, Scope, Selector, Update,
 };
 
 use super::node::Node;
@@ -67,7 +67,8 @@ impl Handle {
 
     /// Changes what is intended for a scope; no node is touched.
     pub async fn assign(&self, scope: Scope, assignment: Assignment) -> Result<Assignment, Error> {
-        self.ask(move |engine| engine.assign(scope, assignment)).await
+        self.ask(move |engine| engine.assign(scope, assignment))
+            .await
     }
 
     /// Saved groups.
@@ -109,7 +110,10 @@ impl Handle {
         self.ask(move |engine| {
             let rollout = engine.rollouts.get(&id);
             let rollout = rollout.ok_or_else(|| Error::no("update", &id))?;
-            let nodes = rollout.parts().keys().filter_map(|name| engine.nodes.get(name));
+            let nodes = rollout
+                .parts()
+                .keys()
+                .filter_map(|name| engine.nodes.get(name));
             Ok(nodes.map(Node::classes).collect())
         })
         .await
@@ -132,13 +136,18 @@ impl Handle {
         decision: Decision,
         by: FleetName,
     ) -> Result<RolloutView, Error> {
-        self.ask(move |engine| engine.decide(id, decision, by)).await
+        self.ask(move |engine| engine.decide(id, decision, by))
+            .await
     }
 }
 
 impl Engine {
     fn assign(&mut self, scope: Scope, assignment: Assignment) -> Result<Assignment, Error> {
-        if let Some(unknown) = assignment.packages.iter().find(|one| !self.has_package(one)) {
+        if let Some(unknown) = assignment
+            .packages
+            .iter()
+            .find(|one| !self.has_package(one))
+        {
             return Err(Error::no("package", unknown));
         }
         let key = records::assign(&scope);
@@ -169,7 +178,10 @@ impl Engine {
     }
 
     fn edit_node(&mut self, name: &NodeName, edit: NodeEdit) -> Result<NodeView, Error> {
-        let node = self.nodes.get_mut(name).ok_or_else(|| Error::no("node", name))?;
+        let node = self
+            .nodes
+            .get_mut(name)
+            .ok_or_else(|| Error::no("node", name))?;
         let record = &mut node.record;
         if let Some(text) = edit.node_type {
             record.node_type = recorded(&text)?;
@@ -189,7 +201,10 @@ impl Engine {
     }
 
     fn unquarantine(&mut self, name: &NodeName) -> Result<NodeView, Error> {
-        let node = self.nodes.get_mut(name).ok_or_else(|| Error::no("node", name))?;
+        let node = self
+            .nodes
+            .get_mut(name)
+            .ok_or_else(|| Error::no("node", name))?;
         node.record.quarantined = false;
         self.keep_node(name);
         self.tell_node(name);
@@ -202,7 +217,10 @@ impl Engine {
         decision: Decision,
         by: FleetName,
     ) -> Result<RolloutView, Error> {
-        let rollout = self.rollouts.get(&id).ok_or_else(|| Error::no("update", &id))?;
+        let rollout = self
+            .rollouts
+            .get(&id)
+            .ok_or_else(|| Error::no("update", &id))?;
         let refused = rollout.check(&by, &decision).err();
         if let Some(refused) = refused {
             return Err(Error::Conflict(refused.to_string()));
@@ -218,5 +236,6 @@ fn recorded(text: &str) -> Result<Option<FleetName>, Error> {
         return Ok(None);
     }
     let name = text.parse();
-    name.map(Some).map_err(|error: model::ids::NameError| Error::Invalid(error.to_string()))
+    name.map(Some)
+        .map_err(|error: model::ids::NameError| Error::Invalid(error.to_string()))
 }

@@ -20,7 +20,10 @@ impl Engine {
     }
 
     pub(super) fn node_view(&self, name: &NodeName) -> Result<NodeView, Error> {
-        let node = self.nodes.get(name).ok_or_else(|| Error::no("node", name))?;
+        let node = self
+            .nodes
+            .get(name)
+            .ok_or_else(|| Error::no("node", name))?;
         let assigned = self.assigned(name);
         let wanted = node.wanted.as_ref();
         let packages = wanted.and_then(|wanted| self.known_packages_of(&wanted.list));
@@ -53,7 +56,10 @@ impl Engine {
         found.extend(resolve::fleet::differences(&node.record.facts, &facts));
         let missing = assigned.iter().filter(|one| one.id.is_none());
         found.extend(missing.map(|one| {
-            format!("{} is assigned, and the master has no such package for it", one.package)
+            format!(
+                "{} is assigned, and the master has no such package for it",
+                one.package
+            )
         }));
         let Some(installed) = &node.installed else {
             return found;
@@ -77,12 +83,17 @@ impl Engine {
         if let Some(id) = node.rollout {
             because.push(format!("update {id} has it"));
         }
-        match (&node.wanted, node.installed.as_ref().and_then(|one| one.software)) {
+        match (
+            &node.wanted,
+            node.installed.as_ref().and_then(|one| one.software),
+        ) {
             (None, _) => because.push("no update has decided anything for it".to_owned()),
             (Some(wanted), Some(runs)) if *wanted == runs => {
                 because.push("it says that it runs what was decided".to_owned());
             }
-            (Some(_), _) => because.push("what was decided is sent to it when it connects".to_owned()),
+            (Some(_), _) => {
+                because.push("what was decided is sent to it when it connects".to_owned());
+            }
         }
         Ok(NodeWhy {
             node,
@@ -133,13 +144,19 @@ impl Engine {
             wanted.is_some() && wanted == node.software()
         };
         let trial = |node: &Node| {
-            let installed = node.installed.as_ref().filter(|installed| installed.trial)?;
+            let installed = node
+                .installed
+                .as_ref()
+                .filter(|installed| installed.trial)?;
             Some(StoredTrial {
                 node: node.record.name.clone(),
                 rollout: installed.rollout,
             })
         };
-        let open = self.rollouts.iter().filter(|(_, one)| !one.head().phase.is_end());
+        let open = self
+            .rollouts
+            .iter()
+            .filter(|(_, one)| !one.head().phase.is_end());
         FleetView {
             nodes: count(members().map(|_| true)),
             connected: count(members().map(Node::connected)),

@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::change::PackageRef;
-use model::wire::{
-    FleetName, FleetPlan, NodeName, PlannedNode, RolloutId, RolloutView, Update,
-};
+use model::wire::{FleetName, FleetPlan, NodeName, PlannedNode, RolloutId, RolloutView, Update};
 use model::{Digest, PackageId};
-use resolve::fleet::{self, NodeSoftware};
 use resolve::Package;
+use resolve::fleet::{self, NodeSoftware};
 
 use super::documents::Made;
 use super::node::Node;
@@ -63,7 +61,8 @@ impl Engine {
         let id = RolloutId(self.next_rollout);
         self.next_rollout += 1;
         if let Some(key) = key {
-            self.pending.put(Rank::Head, key.clone(), &KeyRecord { rollout: id });
+            self.pending
+                .put(Rank::Head, key.clone(), &KeyRecord { rollout: id });
             self.keys.insert(key, id);
         }
         let superseded = update.supersede;
@@ -78,9 +77,14 @@ impl Engine {
     }
 
     fn refuse_overlap(&self, update: &Update, prepared: &[Prepared]) -> Result<(), Error> {
-        let open = self.rollouts.iter().filter(|(_, one)| !one.head().phase.is_end());
+        let open = self
+            .rollouts
+            .iter()
+            .filter(|(_, one)| !one.head().phase.is_end());
         let same = |rollout: &Rollout| {
-            prepared.iter().any(|one| rollout.parts().contains_key(&one.name))
+            prepared
+                .iter()
+                .any(|one| rollout.parts().contains_key(&one.name))
         };
         let overlaps: Vec<RolloutId> = open
             .filter(|(id, one)| Some(**id) != update.supersede && same(one))
@@ -102,11 +106,19 @@ impl Engine {
             }
         }
         let group = match &selector.group {
-            Some(name) => Some(self.groups.get(name).ok_or_else(|| Error::no("group", name))?),
+            Some(name) => Some(
+                self.groups
+                    .get(name)
+                    .ok_or_else(|| Error::no("group", name))?,
+            ),
             None => None,
         };
         let back = match update.back_from {
-            Some(id) => Some(self.rollouts.get(&id).ok_or_else(|| Error::no("update", &id))?),
+            Some(id) => Some(
+                self.rollouts
+                    .get(&id)
+                    .ok_or_else(|| Error::no("update", &id))?,
+            ),
             None => None,
         };
         let meant = |node: &Node| {
@@ -197,7 +209,9 @@ impl Engine {
     /// The packages that a node says it runs, where it said so since.
     fn current_ids(&self, name: &NodeName) -> Vec<PackageId> {
         let node = self.nodes.get(name);
-        let have = node.filter(|node| !node.have_is_old).and_then(|node| node.have.as_ref());
+        let have = node
+            .filter(|node| !node.have_is_old)
+            .and_then(|node| node.have.as_ref());
         have.map(|have| have.active.clone()).unwrap_or_default()
     }
 
@@ -245,17 +259,33 @@ impl Engine {
 
     fn planned_node(&self, one: &Prepared) -> PlannedNode {
         let node = self.nodes.get(&one.name);
-        let old: BTreeSet<String> =
-            self.current_ids(&one.name).iter().map(PackageId::name_version).collect();
-        let new: Vec<String> = one.made.packages.iter().map(|new| new.id.name_version()).collect();
+        let old: BTreeSet<String> = self
+            .current_ids(&one.name)
+            .iter()
+            .map(PackageId::name_version)
+            .collect();
+        let new: Vec<String> = one
+            .made
+            .packages
+            .iter()
+            .map(|new| new.id.name_version())
+            .collect();
         PlannedNode {
             node: one.name.clone(),
             wave: one.wave,
             connected: node.is_some_and(Node::connected),
             base: node.and_then(Node::software),
             target: one.made.software,
-            leaves: old.iter().filter(|old| !new.contains(old)).cloned().collect(),
-            comes: new.iter().filter(|new| !old.contains(*new)).cloned().collect(),
+            leaves: old
+                .iter()
+                .filter(|old| !new.contains(old))
+                .cloned()
+                .collect(),
+            comes: new
+                .iter()
+                .filter(|new| !old.contains(*new))
+                .cloned()
+                .collect(),
             left_out: one.left_out.clone(),
         }
     }
@@ -267,7 +297,9 @@ impl Engine {
             let roles = Self::roles(&self.intent(&name));
             let node = self.nodes.get(&name).filter(|node| node.is_member())?;
             let facts = node.facts(&roles);
-            let list = node.software().and_then(|software| self.documents.list_of(&software));
+            let list = node
+                .software()
+                .and_then(|software| self.documents.list_of(&software));
             let software = if let Some(list) = list {
                 self.packages_of(&list).unwrap_or_default()
             } else {
@@ -300,7 +332,10 @@ impl Engine {
     fn fresh(&self, before: &[NodeSoftware], after: &[NodeSoftware]) -> Vec<String> {
         let found = fleet::check(after, &self.candidates);
         let known = fleet::check(before, &self.candidates);
-        fleet::fresh(&known, &found).iter().map(ToString::to_string).collect()
+        fleet::fresh(&known, &found)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// What the fleet would lack after this wave and those before it.
@@ -309,8 +344,9 @@ impl Engine {
             return Vec::new();
         };
         let parts = rollout.parts().iter().filter(|(_, part)| part.wave <= wave);
-        let targets: Vec<(NodeName, Digest)> =
-            parts.map(|(name, part)| (name.clone(), part.list)).collect();
+        let targets: Vec<(NodeName, Digest)> = parts
+            .map(|(name, part)| (name.clone(), part.list))
+            .collect();
         let before = self.fleet_now();
         let mut after = before.clone();
         for one in &mut after {
@@ -324,12 +360,17 @@ impl Engine {
 
     pub(super) fn rollout(&self, id: RolloutId) -> Result<RolloutView, Error> {
         let rollout = self.rollouts.get(&id);
-        rollout.map(Rollout::view).ok_or_else(|| Error::no("update", &id))
+        rollout
+            .map(Rollout::view)
+            .ok_or_else(|| Error::no("update", &id))
     }
 
     /// Old ended updates leave, with their parts; the newest stay, since nodes may come back to them.
     fn forget_old_rollouts(&mut self) {
-        let ended = self.rollouts.iter().filter(|(_, one)| one.head().phase.is_end());
+        let ended = self
+            .rollouts
+            .iter()
+            .filter(|(_, one)| one.head().phase.is_end());
         let ended: Vec<RolloutId> = ended.map(|(id, _)| *id).collect();
         for id in ended.iter().take(ended.len().saturating_sub(KEPT)) {
             let Some(old) = self.rollouts.remove(id) else {

@@ -61,17 +61,24 @@ mod tests {
 
     fn nodes(count: usize) -> Vec<(NodeName, Option<FleetName>)> {
         let place = |n: usize| Some(format!("p{}", n % 3).parse().unwrap());
-        (0..count).map(|n| (format!("n{n}").parse().unwrap(), place(n))).collect()
+        (0..count)
+            .map(|n| (format!("n{n}").parse().unwrap(), place(n)))
+            .collect()
     }
 
     fn sizes(waves: &[u32]) -> Vec<usize> {
         let last = waves.iter().max().copied().unwrap_or(0);
-        (0..=last).map(|wave| waves.iter().filter(|one| **one == wave).count()).collect()
+        (0..=last)
+            .map(|wave| waves.iter().filter(|one| **one == wave).count())
+            .collect()
     }
 
     #[test]
     fn canaries_go_first_then_percentages_of_all_by_another_shuffle_each_time() {
-        let percent = Waves::Percent { canary: 2, steps: vec![10, 50, 100] };
+        let percent = Waves::Percent {
+            canary: 2,
+            steps: vec![10, 50, 100],
+        };
         let nodes = nodes(100);
         let first = waves(&percent, &nodes, 1);
         assert_eq!(sizes(&first), [2, 8, 40, 50]);
@@ -79,7 +86,10 @@ mod tests {
         assert_ne!(first, waves(&percent, &nodes, 2));
         assert_eq!(sizes(&waves(&Waves::Locations, &nodes, 1)), [34, 33, 33]);
         assert_eq!(sizes(&waves(&Waves::One, &nodes, 1)), [100]);
-        let few = Waves::Percent { canary: 5, steps: vec![] };
+        let few = Waves::Percent {
+            canary: 5,
+            steps: vec![],
+        };
         assert_eq!(sizes(&waves(&few, &nodes[..3], 1)), [3]);
     }
 }

@@ -114,7 +114,9 @@ pub fn take(
             break;
         };
         let (digest, size) = (object.digest(), object.size());
-        failed = awaited.take(object, (digest, size), &mut batch, spool).err();
+        failed = awaited
+            .take(object, (digest, size), &mut batch, spool)
+            .err();
     }
     if let Some(error) = failed {
         return Err(error);

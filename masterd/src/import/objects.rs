@@ -91,7 +91,9 @@ impl Awaited {
         spool: &Path,
     ) -> Result<(), Error> {
         let said = self.0.get(&digest).ok_or_else(|| {
-            Error::Lies(format!("object {digest} belongs to no file of the envelope"))
+            Error::Lies(format!(
+                "object {digest} belongs to no file of the envelope"
+            ))
         })?;
         let (examined, plain) = examine(object, (digest, size), spool)?;
         said.hold_against(&examined)?;

@@ -35,7 +35,9 @@ fn package(version: &str, bytes: &[u8], lie: Option<&[u8]>) -> Manifest {
 fn envelope(manifest: Manifest, bytes: &[u8]) -> Vec<u8> {
     let package = WritePackage::new(manifest).unwrap();
     let mut writer = Writer::new(Vec::new(), &[package]).unwrap();
-    writer.object(&mut Compressor::new().unwrap(), bytes).unwrap();
+    writer
+        .object(&mut Compressor::new().unwrap(), bytes)
+        .unwrap();
     writer.finish().unwrap()
 }
 
@@ -56,7 +58,9 @@ impl Place {
 #[test]
 fn what_is_taken_is_on_the_shelf_with_its_manifest() {
     let place = Place::new();
-    let taken = place.take(&envelope(package("1", b"bytes", None), b"bytes")).unwrap();
+    let taken = place
+        .take(&envelope(package("1", b"bytes", None), b"bytes"))
+        .unwrap();
     let one = &taken[0];
     assert_eq!(one.id.name_version(), "one=1");
     assert_eq!(one.size, 5);
@@ -67,13 +71,20 @@ fn what_is_taken_is_on_the_shelf_with_its_manifest() {
 #[test]
 fn a_manifest_that_lies_is_refused_and_leaves_nothing_to_be_seen() {
     let place = Place::new();
-    let lying = envelope(package("1", b"bytes", Some(b"other")), b"bytes");
+    // A program, of which the manifest says that it is none.
+    let program = fs_err::read("/bin/true").unwrap();
+    let lying = envelope(package("1", &program, None), &program);
     let refused = place.take(&lying).unwrap_err().to_string();
-    assert!(refused.contains("/usr/share/one of one=1 says"), "{refused}");
-    assert!(!place.1.has(&Digest::of(b"bytes")).unwrap());
+    assert!(refused.contains("/usr/share/one of one=1"), "{refused}");
+    assert!(!place.1.has(&Digest::of(&program)).unwrap());
     // Bytes that are there already do not help a later lie.
-    place.take(&envelope(package("1", b"bytes", None), b"bytes")).unwrap();
-    place.take(&envelope(package("2", b"bytes", Some(b"other")), b"bytes")).unwrap_err();
+    let mut batch = place.1.begin();
+    let size = program.len() as u64;
+    batch
+        .put(&Digest::of(&program), size, &program[..])
+        .unwrap();
+    batch.finish().unwrap();
+    assert!(matches!(place.take(&lying), Err(Error::Lies(_))));
 }
 
 #[test]

@@ -12,9 +12,8 @@ use model::envelope::{Compressor, WritePackage, Writer};
 use model::manifest::{FileEntry, FileType, Node as FileNode, RegularFile};
 use model::trust::{Kind, PublicKey};
 use model::wire::{
-    Ask, Ballot, Enrol, EnrolAnswer, Facts, FromNode, Have, Hello, Installed,
-    IssuedToken, NodeEnd, NodeName, PROTOCOL, Profile, RolloutId, RolloutView, ToNode, Verdict,
-    Vote, Wanted,
+    Ask, Ballot, Enrol, EnrolAnswer, Facts, FromNode, Have, Hello, Installed, IssuedToken, NodeEnd,
+    NodeName, PROTOCOL, Profile, RolloutId, RolloutView, ToNode, Verdict, Vote, Wanted,
 };
 use model::{ChangeId, Digest, Generation, Manifest, Signature};
 use rustls_pki_types::pem::PemObject;
@@ -59,7 +58,11 @@ impl Master {
     pub async fn new() -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let config = dir.path().join("masterd.toml");
         let state = dir.path().join("state");
         let text = format!(
@@ -68,15 +71,28 @@ impl Master {
         fs_err::write(&config, text).unwrap();
         let profile = dir.path().join("operator.toml");
         let init = Command::new(env!("CARGO_BIN_EXE_masterd"))
-            .args(["--config", config.to_str().unwrap(), "init", "--name", "127.0.0.1"])
+            .args([
+                "--config",
+                config.to_str().unwrap(),
+                "init",
+                "--name",
+                "127.0.0.1",
+            ])
             .args(["--profile", profile.to_str().unwrap()])
             .output()
             .unwrap();
-        assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
-        let profile: Profile =
-            toml::from_str(&fs_err::read_to_string(profile).unwrap()).unwrap();
+        assert!(
+            init.status.success(),
+            "{}",
+            String::from_utf8_lossy(&init.stderr)
+        );
+        let profile: Profile = toml::from_str(&fs_err::read_to_string(profile).unwrap()).unwrap();
         let ca = reqwest::Certificate::from_pem(profile.ca.as_bytes()).unwrap();
-        let client = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build().unwrap();
+        let client = reqwest::Client::builder()
+            .tls_certs_only([ca])
+            .no_proxy()
+            .build()
+            .unwrap();
         let child = start(&config);
         let master = Self {
             dir,
@@ -95,7 +111,9 @@ impl Master {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(SOON, up).await.expect("masterd comes up");
+        tokio::time::timeout(SOON, up)
+            .await
+            .expect("masterd comes up");
     }
 
     /// Killed without a word, and started again.
@@ -111,7 +129,11 @@ impl Master {
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> (u16, String) {
-        let answer = request.bearer_auth(&self.profile.token).send().await.unwrap();
+        let answer = request
+            .bearer_auth(&self.profile.token)
+            .send()
+            .await
+            .unwrap();
         let status = answer.status().as_u16();
         (status, answer.text().await.unwrap())
     }
@@ -135,11 +157,13 @@ impl Master {
     }
 
     pub async fn refused(&self, path: &str, body: &impl Serialize) -> (u16, String) {
-        self.answer(self.client.post(self.url(path)).json(body)).await
+        self.answer(self.client.post(self.url(path)).json(body))
+            .await
     }
 
     pub async fn import(&self, envelope: Vec<u8>) -> Vec<model::wire::ImportedPackage> {
-        self.good(self.client.post(self.url("/v1/import")).body(envelope)).await
+        self.good(self.client.post(self.url("/v1/import")).body(envelope))
+            .await
     }
 
     pub async fn rollout(&self, id: RolloutId) -> RolloutView {
@@ -147,7 +171,11 @@ impl Master {
     }
 
     /// The update, once it is as it should be.
-    pub async fn until(&self, id: RolloutId, as_it_should: impl Fn(&RolloutView) -> bool) -> RolloutView {
+    pub async fn until(
+        &self,
+        id: RolloutId,
+        as_it_should: impl Fn(&RolloutView) -> bool,
+    ) -> RolloutView {
         let mut last = None;
         let wait = async {
             loop {
@@ -172,7 +200,9 @@ impl Master {
         let key = rcgen::KeyPair::generate().unwrap();
         let name: NodeName = name.parse().unwrap();
         let mut request = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        request.distinguished_name.push(rcgen::DnType::CommonName, name.as_str());
+        request
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name.as_str());
         let facts = Facts {
             arch: "x86_64".to_owned(),
             ..Facts::default()
@@ -250,7 +280,10 @@ impl Scripted {
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let stream = connector.connect(host, stream).await.unwrap();
         let url = format!("wss://127.0.0.1:{}/v1/link", self.port);
-        tokio_tungstenite::client_async(url, stream).await.unwrap().0
+        tokio_tungstenite::client_async(url, stream)
+            .await
+            .unwrap()
+            .0
     }
 
     /// Opens the link, says hello, and answers what the master says of it.
@@ -276,7 +309,12 @@ impl Scripted {
 
     pub async fn say(&mut self, message: &FromNode) {
         let text = serde_json::to_string(message).unwrap();
-        self.socket.as_mut().unwrap().send(Message::text(text)).await.unwrap();
+        self.socket
+            .as_mut()
+            .unwrap()
+            .send(Message::text(text))
+            .await
+            .unwrap();
     }
 
     /// The next message but for [`ToNode::List`], which is answered; `None`: the link has ended.
@@ -297,7 +335,9 @@ impl Scripted {
     }
 
     pub async fn next(&mut self) -> ToNode {
-        self.heard().await.unwrap_or_else(|| panic!("{}: the link has ended", self.name))
+        self.heard()
+            .await
+            .unwrap_or_else(|| panic!("{}: the link has ended", self.name))
     }
 
     pub async fn asked(&mut self) -> Ask {
@@ -351,7 +391,11 @@ impl Scripted {
             rollout,
             epoch: wanted.epoch,
             counter: wanted.counter,
-            report: Some(Box::new(ChangeReport::new(ChangeId(1), outcome, Generation(1)))),
+            report: Some(Box::new(ChangeReport::new(
+                ChangeId(1),
+                outcome,
+                Generation(1),
+            ))),
             detail: None,
             check: None,
             installed: self.installed.clone(),
@@ -393,6 +437,8 @@ pub fn envelope(name: &str, version: &str, text: &str) -> Vec<u8> {
     });
     let package = WritePackage::new(manifest).unwrap();
     let mut writer = Writer::new(Vec::new(), &[package]).unwrap();
-    writer.object(&mut Compressor::new().unwrap(), text.as_bytes()).unwrap();
+    writer
+        .object(&mut Compressor::new().unwrap(), text.as_bytes())
+        .unwrap();
     writer.finish().unwrap()
 }
