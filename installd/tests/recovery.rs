@@ -9,6 +9,7 @@
 mod node;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::change::Outcome;
 use model::{Generation, ProcessName};
@@ -56,7 +57,7 @@ async fn end_of(node: &Node, change: usize) -> model::change::ChangeReport {
         if let (Some(report), false) = (&entry.report, busy) {
             return report.clone();
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("change {change} has no end");
 }
@@ -72,6 +73,8 @@ async fn after_the_switch_in_the_same_boot_it_is_finished() {
         sysmgrd.running(),
         [("appd".to_owned(), 2), ("otherd".to_owned(), 1)]
     );
+    // The end stands in the history before the engine has heard of it.
+    node.engine.settled(Duration::from_secs(30)).await;
     let status = node.engine.status().await.unwrap();
     assert_eq!(
         (status.generation, status.committed),
@@ -93,6 +96,8 @@ async fn after_the_switch_in_the_same_boot_what_fails_is_taken_back() {
         sysmgrd.running(),
         [("appd".to_owned(), 1), ("otherd".to_owned(), 1)]
     );
+    // The end stands in the history before the engine has heard of it.
+    node.engine.settled(Duration::from_secs(30)).await;
     let status = node.engine.status().await.unwrap();
     assert_eq!(
         (status.generation, status.committed),

@@ -148,7 +148,8 @@ impl Node {
 
     /// Waits for as long as this, or until interrupted.
     pub fn pause(&self, time: std::time::Duration) {
-        self.runtime.block_on(async { tokio::time::sleep(time).await });
+        self.runtime
+            .block_on(async { tokio::time::sleep(time).await });
     }
 }
 

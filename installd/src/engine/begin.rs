@@ -67,8 +67,7 @@ impl Engine {
         }
         let committed = self.db.committed()?;
         let to_nothing = request.exactly.as_ref().is_some_and(Vec::is_empty);
-        let ends_it =
-            request.to == Some(committed) || committed == Generation(0) && to_nothing;
+        let ends_it = request.to == Some(committed) || committed == Generation(0) && to_nothing;
         if !self.active.row.trial || request.trial || ends_it {
             return Ok(());
         }

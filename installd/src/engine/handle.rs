@@ -52,7 +52,10 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub(super) async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, Error> {
+    pub(super) async fn ask<T>(
+        &self,
+        message: impl FnOnce(Reply<T>) -> Message,
+    ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         self.mailbox
             .send(message(reply))

@@ -50,8 +50,8 @@ pub use gate::Gate;
 pub use handle::{Handle, Start, View};
 pub use request::Error;
 
-use self::context::Context;
 use self::change::Went;
+use self::context::Context;
 use self::observe::ActiveSet;
 use self::open::Open;
 use self::request::{Message, Reply};

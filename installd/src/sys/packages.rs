@@ -133,11 +133,7 @@ impl Adding<'_> {
     }
 
     /// The objects are there: manifests, one sync for both, and the rows.
-    fn keep(
-        &mut self,
-        packages: &[ReadPackage],
-        db: &mut Db,
-    ) -> Result<Vec<AddedPackage>, Error> {
+    fn keep(&mut self, packages: &[ReadPackage], db: &mut Db) -> Result<Vec<AddedPackage>, Error> {
         let rows = self.keep_manifests(packages, db)?;
         self.objects.sync()?;
         db.insert_packages(&rows)?;

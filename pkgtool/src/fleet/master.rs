@@ -147,7 +147,8 @@ impl Master {
 
     /// Waits for as long as this, or until interrupted.
     pub fn pause(&self, time: Duration) {
-        self.runtime.block_on(async { tokio::time::sleep(time).await });
+        self.runtime
+            .block_on(async { tokio::time::sleep(time).await });
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

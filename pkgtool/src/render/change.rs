@@ -29,7 +29,9 @@ pub fn report(report: &ChangeReport, look: Look) -> String {
             let left = match report.failure {
                 Some(Failure::Unchanged) | None => "nothing was touched",
                 Some(Failure::Kept) => "the new set is kept",
-                Some(Failure::RollbackFailed) if report.unfinished => "the way back is not done yet",
+                Some(Failure::RollbackFailed) if report.unfinished => {
+                    "the way back is not done yet"
+                }
                 Some(Failure::RollbackFailed) => "and the way back failed too",
             };
             format!("{head} change {change}, {left}; generation {generation} runs\n")
