@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use model::wire::{Assignment, ClassView, Scope};
 
-use super::nodes::may_touch;
+use super::nodes::{may_touch, note_down};
 use super::{Access, Caller, Master, Named, Refused, Route, Taken};
 use crate::engine::records::scope_of;
 
@@ -74,5 +74,7 @@ async fn assign(
             "{text} is more than your classes"
         )));
     }
-    Ok(Json(master.engine.assign(scope, assignment).await?))
+    let stored = master.engine.assign(scope, assignment).await?;
+    note_down(&master, &caller, ("assign", text), "").await?;
+    Ok(Json(stored))
 }

@@ -8,6 +8,8 @@ use model::wire::{FleetName, FleetView, NodeEdit, NodeName, NodeView, NodeWhy, S
 use std::collections::BTreeMap;
 
 use super::{Access, Caller, Master, Named, Refused, Route, Taken};
+use crate::audit::Note;
+use crate::store::Txn;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -52,6 +54,18 @@ pub(super) fn routes() -> Vec<Route> {
         )
         .takes::<Selector>(),
     ]
+}
+
+/// A line of the audit log about what was done just now.
+pub(super) async fn note_down(
+    master: &Master,
+    caller: &Caller,
+    (what, on): (&str, String),
+    reason: &str,
+) -> Result<(), Refused> {
+    let note = Note::new(caller.label(), what).on(on).because(reason);
+    master.audit.commit(Txn::new(), note).await?;
+    Ok(())
 }
 
 /// Refuses an operator who may not touch this node.
@@ -101,7 +115,9 @@ async fn edit(
     Taken(edit): Taken<NodeEdit>,
 ) -> Result<Json<NodeView>, Refused> {
     may_touch(&master, &caller, &name).await?;
-    Ok(Json(master.engine.edit_node(name, edit).await?))
+    let view = master.engine.edit_node(name.clone(), edit).await?;
+    note_down(&master, &caller, ("edit node", name.to_string()), "").await?;
+    Ok(Json(view))
 }
 
 async fn unquarantine(
@@ -110,7 +126,9 @@ async fn unquarantine(
     Named(name): Named<NodeName>,
 ) -> Result<Json<NodeView>, Refused> {
     may_touch(&master, &caller, &name).await?;
-    Ok(Json(master.engine.unquarantine(name).await?))
+    let view = master.engine.unquarantine(name.clone()).await?;
+    note_down(&master, &caller, ("unquarantine", name.to_string()), "").await?;
+    Ok(Json(view))
 }
 
 async fn groups(
@@ -128,5 +146,7 @@ async fn save_group(
     if !caller.covers_all() {
         return Err(Refused::not_allowed("you may change some classes only"));
     }
-    Ok(Json(master.engine.save_group(name, selector).await?))
+    master.engine.save_group(name.clone(), selector).await?;
+    note_down(&master, &caller, ("save group", name.to_string()), "").await?;
+    Ok(Json(()))
 }

@@ -3,15 +3,16 @@
 use std::io::SeekFrom;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use axum::{Extension, Json};
 use futures_util::StreamExt;
 use model::PackageId;
 use model::wire::{ImportedPackage, PackageView};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
-use super::{Access, Master, Named, Refused, Route};
+use super::nodes::note_down;
+use super::{Access, Caller, Master, Named, Refused, Route};
 
 /// Bytes that an envelope may have.
 const MOST_ENVELOPE: u64 = 64 << 30;
@@ -49,13 +50,17 @@ async fn packages(State(master): State<Arc<Master>>) -> Result<Json<Vec<PackageV
 
 async fn remove(
     State(master): State<Arc<Master>>,
+    Extension(caller): Extension<Caller>,
     Named(id): Named<PackageId>,
 ) -> Result<Json<()>, Refused> {
-    Ok(Json(master.engine.remove_package(id).await?))
+    master.engine.remove_package(id.clone()).await?;
+    note_down(&master, &caller, ("remove package", id.to_string()), "").await?;
+    Ok(Json(()))
 }
 
 async fn import(
     State(master): State<Arc<Master>>,
+    Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Json<Vec<ImportedPackage>>, Refused> {
     let failed = |error: std::io::Error| Refused::failed(&error);
@@ -73,5 +78,9 @@ async fn import(
     file.flush().await.map_err(failed)?;
     file.seek(SeekFrom::Start(0)).await.map_err(failed)?;
     let envelope = file.into_std().await;
-    Ok(Json(master.engine.import(envelope).await?))
+    let imported = master.engine.import(envelope).await?;
+    let new = imported.iter().filter(|one| one.new);
+    let new: Vec<String> = new.map(|one| one.id.to_string()).collect();
+    note_down(&master, &caller, ("import", new.join(" ")), "").await?;
+    Ok(Json(imported))
 }
