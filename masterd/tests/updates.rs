@@ -2,8 +2,8 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
+    clippy::wildcard_enum_match_arm,
     missing_docs,
     unreachable_pub,
     reason = "tests"
@@ -96,7 +96,7 @@ async fn one_veto_and_no_node_is_touched_until_an_operator_decides() {
     assert_eq!(held.tally.reasons[0].reason, "call in progress");
     let decision = json!({"choice": "accepting", "reason": "the other later"});
     let path = format!("/v1/rollouts/{}/decision", begun.id);
-    let _: RolloutView = master.post(&path, &decision).await;
+    drop(master.post::<RolloutView>(&path, &decision).await);
     let wanted = one.wanted().await;
     one.become_it(&wanted);
     one.end(begun.id, &wanted, Outcome::Done).await;
@@ -163,9 +163,8 @@ async fn two_live_links_of_one_identity_are_quarantined_and_a_dead_one_is_not() 
     assert!(quarantined(answered));
     assert_eq!(node.heard().await, None);
     assert_eq!(node.connect().await, Verdict::Quarantined);
-    let _: NodeView = master
-        .post("/v1/nodes/edge-1/unquarantine", &json!({}))
-        .await;
+    let path = "/v1/nodes/edge-1/unquarantine";
+    drop(master.post::<NodeView>(path, &json!({})).await);
     assert_eq!(node.connect().await, Verdict::Unassigned);
     // The same boot again is only a link that was lost.
     let mut back = node.clone_of("first");

@@ -89,10 +89,10 @@ fn a_manifest_that_lies_is_refused_and_leaves_nothing_to_be_seen() {
 
 #[test]
 fn each_module_is_new_of_the_same_substance_or_the_same() {
+    use model::wire::ModuleVerdict::{New, SameBytes, SameSignature};
     let path = |verdicts: Vec<model::wire::ImportedFile>| verdicts[0].verdict;
     let (old, same) = (package("1", b"a", None), package("2", b"a", None));
     let (rebuilt, other) = (package("2", b"b", Some(b"a")), package("2", b"b", None));
-    use model::wire::ModuleVerdict::{New, SameBytes, SameSignature};
     assert_eq!(path(verdicts(None, &old)), New);
     assert_eq!(path(verdicts(Some(&old), &same)), SameBytes);
     assert_eq!(path(verdicts(Some(&old), &rebuilt)), SameSignature);

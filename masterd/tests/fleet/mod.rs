@@ -66,7 +66,8 @@ impl Master {
         let config = dir.path().join("masterd.toml");
         let state = dir.path().join("state");
         let text = format!(
-            "state-dir = {state:?}\nlisten = \"127.0.0.1:{port}\"\n[link]\nretry-from = \"1s\"\n"
+            "state-dir = \"{}\"\nlisten = \"127.0.0.1:{port}\"\n[link]\nretry-from = \"1s\"\n",
+            state.display()
         );
         fs_err::write(&config, text).unwrap();
         let profile = dir.path().join("operator.toml");
