@@ -78,8 +78,11 @@ fn store(home: &Path, packages: &[&str]) -> Outcome {
     Ok(())
 }
 
+/// Documents under names that stay.
+type Named = Vec<(String, Digest)>;
+
 /// The list's manifests, and their digests under their packages' names.
-fn manifests(shelf: &Shelf, list: &str) -> Outcome<(Vec<Manifest>, Vec<(String, Digest)>)> {
+fn manifests(shelf: &Shelf, list: &str) -> Outcome<(Vec<Manifest>, Named)> {
     let list: SoftwareList = serde_json::from_reader(shelf.read(&list.parse()?)?)?;
     let (mut all, mut named) = (Vec::new(), Vec::new());
     for listed in list.packages {
@@ -129,7 +132,10 @@ async fn fetch(
     let have = PathBuf::from(have);
     all.retain(|want| !have.join(want.digest.to_string()).exists());
     let have = |digest: &Digest| Some(have.join(digest.to_string())).filter(|path| path.exists());
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
         return Err("there is a crypto provider already".into());
     }
     let source = Source {

@@ -52,28 +52,34 @@ pub(crate) fn make(
     Ok(Some(written))
 }
 
+/// What applying patches holds in memory; kept from one to the next, so that it is held once.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    window: Vec<u8>,
+    frame: Vec<u8>,
+    slice: Vec<u8>,
+}
+
 /// Writes the new object, of `size` bytes, to `out`.
 pub(crate) fn apply(
     (old, old_size): (&File, u64),
     patch: &mut impl Read,
-    size: u64,
+    (size, buffers): (u64, &mut Buffers),
     out: &mut impl Write,
 ) -> io::Result<()> {
     let mut left = size;
-    let mut window = Vec::new();
-    let mut frame = Vec::new();
-    let mut slice = Vec::new();
     while left > 0 {
         let expected = usize::try_from(left.min(SLICE as u64)).map_err(io::Error::other)?;
-        let (start, length) = head(patch, old_size, expected, &mut frame)?;
-        read_at(old, start, length, &mut window)?;
+        let (start, length) = head(patch, old_size, expected, &mut buffers.frame)?;
+        read_at(old, start, length, &mut buffers.window)?;
+        let slice = &mut buffers.slice;
         slice.clear();
         slice.reserve_exact(expected);
-        decompress(&frame, &window, &mut slice)?;
+        decompress(&buffers.frame, &buffers.window, slice)?;
         if slice.len() != expected {
             return Err(bad("a slice of a patch has another length"));
         }
-        out.write_all(&slice)?;
+        out.write_all(slice)?;
         left -= expected as u64;
     }
     Ok(())
@@ -103,6 +109,7 @@ fn head(
         return Err(bad("a slice of a patch is larger than what it gives"));
     }
     frame.clear();
+    frame.reserve_exact(usize::try_from(packed).map_err(io::Error::other)?);
     patch.take(packed).read_to_end(frame)?;
     if frame.len() as u64 != packed {
         return Err(bad("a patch ends early"));
@@ -146,8 +153,10 @@ fn decompress(frame: &[u8], window: &[u8], slice: &mut Vec<u8>) -> io::Result<()
 }
 
 fn read_at(file: &File, at: u64, length: u64, into: &mut Vec<u8>) -> io::Result<()> {
+    let length = usize::try_from(length).map_err(io::Error::other)?;
     into.clear();
-    into.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+    into.reserve_exact(length);
+    into.resize(length, 0);
     file.read_exact_at(into, at)
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use model::Digest;
-use tokio::sync::Semaphore;
 
 use super::blob::{Target, Unit, units};
 use super::limiter::Limiter;
@@ -17,6 +16,7 @@ use super::unpack::unpack;
 use super::{Fetcher, Order, Progress, Report, Settings};
 use crate::error::{Doing, Error};
 use crate::index::Blob;
+use crate::patch::Buffers;
 
 mod attempt;
 mod sources;
@@ -35,7 +35,7 @@ pub(super) struct Run<'a> {
     reasons: Mutex<HashMap<Option<Digest>, String>>,
     indices: Mutex<Vec<Digest>>,
     /// One object is unpacked at a time: that is what bounds the memory.
-    unpacking: Semaphore,
+    unpacking: Arc<Mutex<Buffers>>,
 }
 
 /// What goes into the report and the progress.
@@ -60,10 +60,13 @@ struct Job<'p> {
     left: AtomicUsize,
 }
 
+/// A range of a blob to fetch; none where the blob lacks nothing and is only to be unpacked.
+type Piece<'p> = (Arc<Job<'p>>, Option<(u64, u64)>);
+
 /// What is to be done, opened bit by bit so that few files are open at once.
 struct Queue<'p> {
     blobs: std::slice::Iter<'p, Planned>,
-    pieces: VecDeque<(Arc<Job<'p>>, Option<(u64, u64)>)>,
+    pieces: VecDeque<Piece<'p>>,
 }
 
 impl<'a> Run<'a> {
@@ -77,7 +80,7 @@ impl<'a> Run<'a> {
             counts: Counts::default(),
             reasons: Mutex::default(),
             indices: Mutex::default(),
-            unpacking: Semaphore::new(1),
+            unpacking: Arc::default(),
         }
     }
 
@@ -174,7 +177,7 @@ impl<'a> Run<'a> {
         try_join_all(workers).await.map(drop)
     }
 
-    async fn worker<'p>(&self, queue: &Mutex<Queue<'p>>) -> Result<(), Error> {
+    async fn worker(&self, queue: &Mutex<Queue<'_>>) -> Result<(), Error> {
         while let Some((job, piece)) = self.next(queue)? {
             if let Some(piece) = piece {
                 match self.piece(job.blob, &job.target, piece).await {
@@ -195,10 +198,7 @@ impl<'a> Run<'a> {
     }
 
     /// The next piece; a blob of which nothing is missing has one without bytes.
-    fn next<'p>(
-        &self,
-        queue: &Mutex<Queue<'p>>,
-    ) -> Result<Option<(Arc<Job<'p>>, Option<(u64, u64)>)>, Error> {
+    fn next<'p>(&self, queue: &Mutex<Queue<'p>>) -> Result<Option<Piece<'p>>, Error> {
         let mut queue = lock(queue);
         if queue.pieces.is_empty()
             && let Some((blob, choices)) = queue.blobs.next()
@@ -232,15 +232,16 @@ impl<'a> Run<'a> {
             target.reader().doing(|| "read the spool".to_owned())?
         };
         let (choices, spool) = (job.choices.to_vec(), self.spool.clone());
+        let buffers = Arc::clone(&self.unpacking);
         let all = move || -> Vec<_> {
+            let mut buffers = lock(&buffers);
+            let mut one = |choice: &Choice| unpack(&reader, choice, (&spool, &mut buffers));
             choices
                 .into_iter()
-                .map(|choice| (unpack(&reader, &choice, &spool), choice))
+                .map(|choice| (one(&choice), choice))
                 .collect()
         };
-        let permit = self.unpacking.acquire().await;
         let done = tokio::task::spawn_blocking(all).await;
-        drop(permit);
         let done = done
             .map_err(std::io::Error::other)
             .doing(|| "unpack objects".to_owned())?;

@@ -8,13 +8,18 @@ use model::Digest;
 
 use super::plan::Choice;
 use super::spool::Spool;
+use crate::patch::Buffers;
 use crate::{encode, patch};
 
 /// Unpacks one part; afterwards the spool has its object.
 ///
 /// # Errors
 /// `InvalidData` where the bytes do not give the object; all others are the node's own trouble.
-pub(super) fn unpack(packed: &File, choice: &Choice, spool: &Spool) -> io::Result<()> {
+pub(super) fn unpack(
+    packed: &File,
+    choice: &Choice,
+    (spool, buffers): (&Spool, &mut Buffers),
+) -> io::Result<()> {
     let part = &choice.part;
     let temporary = spool.unfinished(&part.object);
     let mut out = Hashed {
@@ -35,7 +40,8 @@ pub(super) fn unpack(packed: &File, choice: &Choice, spool: &Spool) -> io::Resul
             let base = File::open(path)?;
             let size = base.metadata()?.len();
             let mut section = BufReader::new(section);
-            patch::apply((&base, size), &mut section, part.size, &mut out).map_err(invalid)?;
+            let sized = (part.size, buffers);
+            patch::apply((&base, size), &mut section, sized, &mut out).map_err(invalid)?;
         }
     }
     if out.left != 0 || Digest::from(out.hasher.finalize()) != part.object {
@@ -50,12 +56,13 @@ pub(super) fn unpack(packed: &File, choice: &Choice, spool: &Spool) -> io::Resul
 
 /// What zstd says of bad bytes comes in several kinds.
 fn invalid(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::Other | io::ErrorKind::UnexpectedEof => {
-            io::Error::new(io::ErrorKind::InvalidData, error)
-        }
-        _ => error,
+    if matches!(
+        error.kind(),
+        io::ErrorKind::Other | io::ErrorKind::UnexpectedEof
+    ) {
+        return io::Error::new(io::ErrorKind::InvalidData, error);
     }
+    error
 }
 
 struct Section<'a> {

@@ -12,7 +12,7 @@ use model::Digest;
 use tempfile::NamedTempFile;
 
 use super::Shelf;
-use super::packer::{Packer, Written};
+use super::packer::{ALONE, Packer, Written};
 use super::publish::Draft;
 use super::records::{self, Place, Stored, Tried};
 use crate::error::{Doing, Error};
@@ -213,7 +213,8 @@ impl Shelf {
             .metadata()
             .doing(|| "measure a blob".to_owned())?
             .len();
-        if length < job.stored.place.length {
+        // A small one stands in some pack among others: beside the patches it costs no request.
+        if length < job.stored.place.length || length <= ALONE {
             return Ok(Best::Made { patch: false, file });
         }
         Ok(Best::Stored)

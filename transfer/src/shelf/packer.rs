@@ -13,7 +13,7 @@ use crate::groups::{self, GROUPED_ABOVE};
 use crate::index::Blob;
 
 /// Pieces above this get a blob of their own: a pack of them would save few requests.
-const ALONE: u64 = 512 << 10;
+pub(super) const ALONE: u64 = 512 << 10;
 
 /// Compressed bytes that became part of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::Digest;
@@ -13,7 +13,7 @@ use transfer::{Bound, Fetcher, Order, Progress, Report, Settings, Shelf, Source,
 
 /// What a server does with `/objects/…`; `/lists/…` is always served as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
+pub(crate) enum Manner {
     Honest,
     /// Every 100,000th byte is another one.
     WrongBytes,
@@ -31,10 +31,9 @@ pub enum Manner {
     Down,
 }
 
-pub struct Server {
-    pub url: String,
-    pub sent: Arc<AtomicU64>,
-    pub requests: Arc<AtomicUsize>,
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) sent: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -46,29 +45,24 @@ impl Drop for Server {
 
 impl Server {
     /// Serves `root` until it is dropped.
-    pub async fn start(root: &Path, manner: Manner) -> Self {
+    pub(crate) async fn start(root: &Path, manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (sent, requests) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (root, sum, count) = (root.to_owned(), Arc::clone(&sent), Arc::clone(&requests));
+        let sent = Arc::new(AtomicU64::new(0));
+        let (root, sum) = (root.to_owned(), Arc::clone(&sent));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (root, sum, count) = (root.clone(), Arc::clone(&sum), Arc::clone(&count));
+                let (root, sum) = (root.clone(), Arc::clone(&sum));
                 tokio::spawn(async move {
                     // The peer may leave at any time.
-                    let _ = serve(stream, &root, manner, (&sum, &count)).await;
+                    drop(serve(stream, &root, manner, &sum).await);
                 });
             }
         });
-        Self {
-            url,
-            sent,
-            requests,
-            task,
-        }
+        Self { url, sent, task }
     }
 
-    pub fn source(&self) -> Source {
+    pub(crate) fn source(&self) -> Source {
         Source {
             url: self.url.clone(),
             client: client(),
@@ -80,7 +74,7 @@ async fn serve(
     stream: TcpStream,
     root: &Path,
     manner: Manner,
-    (sent, requests): (&AtomicU64, &AtomicUsize),
+    sent: &AtomicU64,
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
@@ -109,7 +103,6 @@ async fn serve(
                 break;
             }
         }
-        requests.fetch_add(1, Ordering::SeqCst);
         let (head, body, ends) = answer(root, &path, range, manner);
         stream.write_all(head.as_bytes()).await?;
         for chunk in body.chunks(16 << 10) {
@@ -146,7 +139,12 @@ fn answer(
     let file = match manner {
         Manner::Empty => return none("404 Not Found"),
         Manner::Down => return none("503 Service Unavailable"),
-        _ => std::fs::read(root.join(path)),
+        Manner::Honest
+        | Manner::WrongBytes
+        | Manner::Endless
+        | Manner::Truncated
+        | Manner::WrongRange
+        | Manner::NoRanges => std::fs::read(root.join(path)),
     };
     let Ok(mut file) = file else {
         return none("404 Not Found");
@@ -180,19 +178,26 @@ fn answer(
         }
         Manner::Truncated if objects => partial(first, exact, body[..length / 2].to_vec(), true),
         Manner::WrongRange if objects => partial(first + 1, exact, body, false),
-        _ => partial(first, exact, body, false),
+        Manner::Honest
+        | Manner::WrongBytes
+        | Manner::Endless
+        | Manner::Truncated
+        | Manner::WrongRange
+        | Manner::NoRanges
+        | Manner::Empty
+        | Manner::Down => partial(first, exact, body, false),
     }
 }
 
 /// A shelf in a directory of its own.
-pub struct House {
-    pub shelf: Shelf,
-    pub public: PathBuf,
-    pub home: tempfile::TempDir,
+pub(crate) struct House {
+    pub(crate) shelf: Shelf,
+    pub(crate) public: PathBuf,
+    pub(crate) home: tempfile::TempDir,
 }
 
 impl House {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let public = home.path().join("public");
         let shelf = Shelf::open(&public, &home.path().join("private")).unwrap();
@@ -204,7 +209,7 @@ impl House {
     }
 
     /// Stores the objects and publishes them as a list.
-    pub fn list(&self, name: &str, objects: &[Vec<u8>]) -> Digest {
+    pub(crate) fn list(&self, name: &str, objects: &[Vec<u8>]) -> Digest {
         let mut import = self.shelf.begin();
         for object in objects {
             import
@@ -218,12 +223,12 @@ impl House {
         list
     }
 
-    pub fn spool(&self, name: &str) -> PathBuf {
+    pub(crate) fn spool(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 }
 
-pub fn wants(objects: &[Vec<u8>]) -> Vec<Want> {
+pub(crate) fn wants(objects: &[Vec<u8>]) -> Vec<Want> {
     let want = |object: &Vec<u8>| Want {
         digest: Digest::of(object),
         bound: Bound::Exactly(object.len() as u64),
@@ -231,7 +236,7 @@ pub fn wants(objects: &[Vec<u8>]) -> Vec<Want> {
     objects.iter().map(want).collect()
 }
 
-pub fn quick() -> Settings {
+pub(crate) fn quick() -> Settings {
     Settings {
         stall: Duration::from_secs(3),
         attempts: 3,
@@ -240,7 +245,7 @@ pub fn quick() -> Settings {
 }
 
 /// A fetch of a whole list by somebody who has `had`, a directory of objects.
-pub async fn fetch(
+pub(crate) async fn fetch(
     servers: &[&Server],
     (list, from): (Digest, Option<Digest>),
     wants: &[Want],
@@ -249,7 +254,7 @@ pub async fn fetch(
     fetch_watched(servers, (list, from), wants, (spool, had), &|_| {}).await
 }
 
-pub async fn fetch_watched(
+pub(crate) async fn fetch_watched(
     servers: &[&Server],
     (list, from): (Digest, Option<Digest>),
     wants: &[Want],
@@ -270,7 +275,7 @@ pub async fn fetch_watched(
 }
 
 /// Whether each object is in the spool, byte for byte.
-pub fn all_there(spool: &Path, objects: &[Vec<u8>]) -> bool {
+pub(crate) fn all_there(spool: &Path, objects: &[Vec<u8>]) -> bool {
     let there = |object: &Vec<u8>| {
         std::fs::read(spool.join(Digest::of(object).to_string()))
             .is_ok_and(|bytes| bytes == *object)
@@ -279,7 +284,7 @@ pub fn all_there(spool: &Path, objects: &[Vec<u8>]) -> bool {
 }
 
 /// Bytes that do not compress, the same for the same seed.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
         state ^= state << 13;

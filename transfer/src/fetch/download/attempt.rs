@@ -175,7 +175,7 @@ impl Run<'_> {
                     Ok(bytes) => return Ok(bytes),
                     Err(Trouble::Own(error)) => return Err(Failed::Network(error)),
                     Err(Trouble::Useless(reason)) => {
-                        refused = Some(format!("{}: {reason}", source.url))
+                        refused = Some(format!("{}: {reason}", source.url));
                     }
                     Err(Trouble::Away(reason)) => away = Some((source.url.clone(), reason)),
                 }
