@@ -2,9 +2,9 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::wildcard_enum_match_arm,
-    missing_docs,
     unreachable_pub,
     reason = "tests"
 )]
