@@ -131,7 +131,7 @@ pub(crate) fn write(
 /// Reads an index and keeps the parts of `wanted` objects and their blobs.
 ///
 /// # Errors
-/// `InvalidData` for one that no [`write`] wrote for `list`.
+/// `InvalidData` for one that [`write()`] did not write for `list`.
 pub(crate) fn read(plain: impl Read, list: &Digest, wanted: &HashSet<Digest>) -> io::Result<Index> {
     let mut lines = BufReader::new(plain.take(MOST_PLAIN));
     let mut index = Index::default();

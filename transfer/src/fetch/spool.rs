@@ -1,10 +1,14 @@
 //! Where a node keeps what it fetches.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::Digest;
 
 use crate::error::{Doing, Error};
+
+/// How the names of objects that are being unpacked end; swept when the spool is opened.
+const UNFINISHED: &str = ".new";
 
 /// The spool's directory.
 #[derive(Debug, Clone)]
@@ -14,8 +18,19 @@ pub(super) struct Spool {
 
 impl Spool {
     pub(super) fn open(root: &Path) -> Result<Self, Error> {
-        fs_err::create_dir_all(root.join("parts"))
-            .doing(|| format!("open the spool {}", root.display()))?;
+        let what = || format!("open the spool {}", root.display());
+        let parts = root.join("parts");
+        fs_err::create_dir_all(&parts).doing(what)?;
+        for entry in fs_err::read_dir(&parts).doing(what)? {
+            let entry = entry.doing(what)?;
+            if entry
+                .file_name()
+                .as_encoded_bytes()
+                .ends_with(UNFINISHED.as_bytes())
+            {
+                fs_err::remove_file(entry.path()).doing(what)?;
+            }
+        }
         Ok(Self {
             root: root.to_owned(),
         })
@@ -34,9 +49,13 @@ impl Spool {
         Some(self.path(object)).filter(|path| path.exists())
     }
 
-    /// An object that is being unpacked.
+    /// Where an object is unpacked: each time under another name, since a fetch that was given up
+    /// may still be at it on its own thread.
     pub(super) fn unfinished(&self, object: &Digest) -> PathBuf {
-        self.root.join("parts").join(format!("{object}.new"))
+        static TIMES: AtomicU64 = AtomicU64::new(0);
+        let time = TIMES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{object}.{}-{time}{UNFINISHED}", std::process::id());
+        self.root.join("parts").join(name)
     }
 
     /// Bytes of a blob.
