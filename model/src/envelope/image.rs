@@ -82,7 +82,7 @@ pub struct ImageAssignment {
 /// An image as an envelope has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadImage {
-    /// What it says; [`check`] found nothing against it.
+    /// What it says; the reader found nothing against it.
     pub image: Image,
     /// The document's exact bytes: what is hashed and signed.
     pub bytes: Vec<u8>,
