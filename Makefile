@@ -64,6 +64,14 @@ bench: ## Measure speed and memory side by side with the named peers
 		--example plan_speed --example signature_speed --example voter
 	@PATH="$(CURDIR)/target/release:$$PATH" tests/bench/bench.sh
 
+.PHONY: bench-bytes
+bench-bytes: ## Count bytes on the wire for two updates, beside rsync, ostree, casync and zchunk
+	@tests/setup.sh build bytes
+	cargo build --quiet --release -p pkgtool --bins
+	cargo build --quiet --release -p transfer --example bytes
+	@PATH="$(CURDIR)/target/release:$(CURDIR)/target/release/examples:$$PATH" \
+		tests/bench/bytes.sh .cache/bytes
+
 .PHONY: bench-vm
 bench-vm: ## Measure a changeover against systemctl restart, on Debian 12's own kernel in QEMU
 	@tests/setup.sh build bench vm

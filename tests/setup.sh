@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the build, the tests or the demo need and this machine lacks (Debian 12).
-# Usage: setup.sh [build|test|demo|vm|bench]…; quick where everything is there.
+# Usage: setup.sh [build|test|demo|vm|bench|bytes]…; quick where everything is there.
 set -eu
 
 missing=
@@ -69,6 +69,14 @@ for purpose in "${@:-build}"; do
 		need objcopy binutils
 		need /usr/bin/time time
 		need perl perl
+		;;
+	bytes)
+		need nginx nginx-light
+		need rsync rsync
+		need ostree ostree
+		need casync casync
+		need zck zchunk
+		need dpkg-deb dpkg
 		;;
 	*)
 		echo "setup.sh: unknown purpose $purpose" >&2

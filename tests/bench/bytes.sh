@@ -174,9 +174,10 @@ rsync() {
 }
 
 prepare
-trees
+[ "${methods[*]}" = ours ] || trees
 serve
-echo "tree: $(find "$work/tree/base" -type f | wc -l) files, $(du -sm "$work/tree/base" | cut -f1) MB"
+echo "tree: $(wc -l <"$work/home/$(cat "$work/home/base").wants") distinct contents, $(
+	awk '{ n += $2 } END { printf "%d", n / 1e6 }' "$work/home/$(cat "$work/home/base").wants") MB"
 for method in "${methods[@]}"; do
 	"$method"
 done
