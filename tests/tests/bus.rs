@@ -25,8 +25,9 @@ const DAEMONS: [(&str, &str, &str); 2] = [
     ),
 ];
 /// Methods that anybody may call; every other one changes something, those of later versions too.
-const READING: [&str; 10] = [
+const READING: [&str; 11] = [
     "List",
+    "Fleet",
     "Plan",
     "Status",
     "Why",
@@ -98,6 +99,7 @@ async fn call(
         ["as"] => send!(nothing),
         ["at"] => send!(Vec::<u64>::new()),
         ["s", "u"] => send!("nothing", 1_u32),
+        ["s", "t"] => send!("nothing", 1_u64),
         ["t", "b"] => send!(999_u64, true),
         _ => panic!("{method}{types:?}: say here how to call it"),
     };
