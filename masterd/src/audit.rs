@@ -38,19 +38,39 @@ impl Note {
         }
     }
 
-    /// To which node, update or package.
+    /// To which node, update or package; at most 1000 characters are kept.
     #[must_use]
     pub fn on(mut self, what: impl Display) -> Self {
-        self.on = Some(what.to_string());
+        self.on = Some(short(&what.to_string()));
         self
     }
 
     /// Why; at most 1000 characters are kept.
     #[must_use]
     pub fn because(mut self, reason: &str) -> Self {
-        self.reason = reason.chars().take(1000).collect();
+        self.reason = short(reason);
         self
     }
+
+    /// About so many bytes in the store.
+    pub(crate) fn size(&self) -> usize {
+        200 + self.by.len() + self.what.len() + self.reason.len() + self.on.as_ref().map_or(0, String::len)
+    }
+
+    fn numbered(&self, seq: u64) -> AuditEntry {
+        AuditEntry {
+            seq,
+            at: clock::rfc3339(clock::now()),
+            by: self.by.clone(),
+            what: self.what.clone(),
+            on: self.on.clone(),
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(1000).collect()
 }
 
 impl Audit {
@@ -72,19 +92,24 @@ impl Audit {
 
     /// Commits `txn` with a line of the log: both, or, where it conflicts, none.
     pub async fn commit(&self, txn: Txn, note: Note) -> Result<Outcome, Error> {
+        self.commit_with(txn, std::slice::from_ref(&note)).await
+    }
+
+    /// Commits `txn` with these lines of the log: all, or, where it conflicts, none.
+    pub async fn commit_with(&self, mut txn: Txn, notes: &[Note]) -> Result<Outcome, Error> {
+        if notes.is_empty() {
+            return self.store.commit(txn).await;
+        }
         // Held until the store has answered: the numbers have no holes.
         let mut next = self.next.lock().await;
-        let entry = AuditEntry {
-            seq: *next,
-            at: clock::rfc3339(clock::now()),
-            by: note.by,
-            what: note.what,
-            on: note.on,
-            reason: note.reason,
-        };
-        let outcome = self.store.commit(txn.put(key(*next), &entry)?).await?;
+        let mut after = *next;
+        for note in notes {
+            txn = txn.put(key(after), &note.numbered(after))?;
+            after += 1;
+        }
+        let outcome = self.store.commit(txn).await?;
         if outcome != Outcome::Conflict {
-            *next += 1;
+            *next = after;
         }
         Ok(outcome)
     }

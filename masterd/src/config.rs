@@ -8,6 +8,7 @@ use model::Span;
 use serde::Deserialize;
 
 use crate::api::rates::Rate;
+use crate::hooks;
 use crate::sys::listen::Limits;
 use crate::trust;
 
@@ -24,6 +25,7 @@ struct Input {
     certificates: Certificates,
     limits: Numbers,
     link: Link,
+    hooks: Hook,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -54,6 +56,24 @@ struct Link {
     retry_to: Span,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct Hook {
+    program: Vec<String>,
+    webhook: String,
+    timeout: Span,
+}
+
+impl Default for Hook {
+    fn default() -> Self {
+        Self {
+            program: Vec::new(),
+            webhook: String::new(),
+            timeout: Span::seconds(30),
+        }
+    }
+}
+
 impl Default for Input {
     fn default() -> Self {
         Self {
@@ -63,6 +83,7 @@ impl Default for Input {
             certificates: Certificates::default(),
             limits: Numbers::default(),
             link: Link::default(),
+            hooks: Hook::default(),
         }
     }
 }
@@ -118,6 +139,8 @@ pub struct Config {
     pub refused: Rate,
     /// How nodes keep their links: milliseconds between pings, and the bounds of a retry.
     pub link: (u64, u64, u64),
+    /// Whom people want to be told.
+    pub hooks: hooks::Settings,
 }
 
 /// Why a configuration was refused.
@@ -209,6 +232,28 @@ fn check(input: Input) -> Result<Config, Wrong> {
         requests,
         refused,
         link,
+        hooks: hooks(input.hooks)?,
+    })
+}
+
+fn hooks(hook: Hook) -> Result<hooks::Settings, Wrong> {
+    let is_path = |name: &String| Path::new(name).is_absolute();
+    if hook.program.first().is_some_and(|name| !is_path(name)) {
+        return Err(("hooks.program", "must begin with an absolute path"));
+    }
+    let is_url = |it: &String| it.starts_with("https://") || it.starts_with("http://");
+    let webhook = Some(hook.webhook).filter(|it| !it.is_empty());
+    if webhook.as_ref().is_some_and(|it| !is_url(it)) {
+        return Err(("hooks.webhook", "must be a URL: https://HOST/PATH"));
+    }
+    let within = Duration::from_millis(millis(hook.timeout));
+    if within.is_zero() {
+        return Err(("hooks.timeout", "must be more than nothing"));
+    }
+    Ok(hooks::Settings {
+        program: hook.program,
+        webhook,
+        within,
     })
 }
 
@@ -289,6 +334,9 @@ mod tests {
             ("[limits]\nhandshakes = 0", "limits.handshakes"),
             ("[limits]\nrequests-per-second = 0", "limits"),
             ("[certificates]\nlife = \"1s\"", "certificates.life"),
+            ("[hooks]\nprogram = [\"tell\"]", "hooks.program"),
+            ("[hooks]\nwebhook = \"ftp://a\"", "hooks.webhook"),
+            ("[hooks]\ntimeout = \"0s\"", "hooks.timeout"),
             ("[link]\nping = \"1ms\"", "link"),
             ("[link]\nretry-from = \"1m\"", "link"),
         ] {

@@ -19,6 +19,7 @@ pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod hooks;
 pub mod import;
 pub mod plan;
 pub mod store;

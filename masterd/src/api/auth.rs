@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::wire::{ClassName, FleetName, NodeName, Role};
@@ -193,21 +193,27 @@ pub(super) async fn identify(
         .extensions()
         .get::<Arc<Connection>>()
         .map(Arc::clone);
-    let bearer = request.headers().get(header::AUTHORIZATION);
-    let caller = match (bearer, connection.as_deref()) {
+    let caller = who(&master, request.headers(), connection.as_deref());
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+/// Who asks with these headers on this connection.
+pub(super) fn who(master: &Master, headers: &HeaderMap, connection: Option<&Connection>) -> Caller {
+    match (headers.get(header::AUTHORIZATION), connection) {
         (Some(value), _) => {
             let token = value
                 .to_str()
                 .ok()
                 .and_then(|text| text.strip_prefix("Bearer "));
-            by_token(&master, token.unwrap_or_default())
+            by_token(master, token.unwrap_or_default())
         }
         (
             None,
             Some(Connection {
                 peer: Some(peer), ..
             }),
-        ) => by_certificate(&master, peer),
+        ) => by_certificate(master, peer),
         (
             None,
             Some(Connection {
@@ -215,9 +221,7 @@ pub(super) async fn identify(
             }),
         ) => Caller::Anyone(Why::Certificate(Standing::Unknown)),
         (None, _) => Caller::Anyone(Why::Nothing),
-    };
-    request.extensions_mut().insert(caller);
-    next.run(request).await
+    }
 }
 
 fn by_token(master: &Master, token: &str) -> Caller {

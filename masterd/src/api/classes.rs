@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use model::wire::{Assignment, ClassView, Scope};
 
-use super::nodes::{may_touch, note_down};
+use super::nodes::may_touch;
 use super::{Access, Caller, Master, Named, Refused, Route, Taken};
+use crate::audit::Note;
 use crate::engine::records::scope_of;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -74,7 +75,6 @@ async fn assign(
             "{text} is more than your classes"
         )));
     }
-    let stored = master.engine.assign(scope, assignment).await?;
-    note_down(&master, &caller, ("assign", text), "").await?;
-    Ok(Json(stored))
+    let note = Note::new(caller.label(), "assign").on(text);
+    Ok(Json(master.engine.assign(scope, assignment, note).await?))
 }

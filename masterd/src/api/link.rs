@@ -1,20 +1,26 @@
 //! The link of a node: one WebSocket that the node opened and holds.
 //!
 //! What an idle link costs decides how many nodes a master can have: small buffers, one task, one
-//! queue of a few messages. A node that says nothing is asked after a while, and left after another.
+//! queue of a few messages. A node that says nothing is asked after a while, and left after another;
+//! one that says too much is read more slowly, and one that says what is no message is cut.
+
+mod allowance;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
-use model::wire::{FromNode, Hello, MOST_MESSAGE, NodeName};
+use axum::{Extension, Json};
+use model::wire::{Check, Checked, FromNode, Hello, MOST_MESSAGE, NodeName};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Access, Caller, Master, Refused, Route};
+use allowance::Allowance;
+
+use super::{Access, Caller, Connection, Master, Refused, Route, Taken};
+use crate::clock;
 use crate::engine::{Handle, LinkId, Outgoing};
 
 /// Bytes that are read at once.
@@ -28,18 +34,43 @@ const WRITE: Duration = Duration::from_secs(30);
 
 pub(super) fn routes() -> Vec<Route> {
     let about = "The link of a node: a WebSocket of JSON texts";
-    vec![Route::get("/v1/link", Access::Node, about, link).endless()]
+    vec![
+        Route::get("/v1/link", Access::Node, about, link).endless(),
+        Route::post(
+            "/v1/check",
+            Access::Node,
+            "Whether a node runs what it is to run, on a connection that it keeps open",
+            check,
+        )
+        .body(1 << 10)
+        .takes::<Check>()
+        .gives::<Checked>(),
+    ]
+}
+
+async fn check(
+    State(master): State<Arc<Master>>,
+    Extension(caller): Extension<Caller>,
+    Taken(asked): Taken<Check>,
+) -> Result<Json<Checked>, Refused> {
+    let Caller::Node { name, .. } = caller else {
+        return Err(Refused::not_allowed("only a node is checked"));
+    };
+    let verdict = master.engine.check(&name, asked.software);
+    Ok(Json(Checked { verdict }))
 }
 
 async fn link(
     State(master): State<Arc<Master>>,
     Extension(caller): Extension<Caller>,
+    Extension(connection): Extension<Arc<Connection>>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Refused> {
     let Caller::Node { name, .. } = caller else {
         return Err(Refused::not_allowed("only a node has a link"));
     };
     let engine = master.engine.clone();
+    let until = connection.peer.as_ref().map_or(0, |peer| peer.until);
     let upgrade = upgrade
         .read_buffer_size(READ)
         .write_buffer_size(0)
@@ -47,7 +78,7 @@ async fn link(
         .max_message_size(MOST_MESSAGE)
         .max_frame_size(MOST_MESSAGE);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        if let Some((session, hello)) = Session::greet(engine, name, socket).await {
+        if let Some((session, hello)) = Session::greet(engine, (name, until), socket).await {
             Box::pin(session.run(hello)).await;
         }
     }))
@@ -69,15 +100,23 @@ struct Session {
     asks: Option<oneshot::Sender<()>>,
     /// It was asked whether it lives, and has not answered.
     pinged: bool,
+    /// Seconds since 1970: the end of its certificate.
+    until: u64,
+    allowance: Allowance,
 }
 
 impl Session {
-    async fn greet(engine: Handle, name: NodeName, mut socket: WebSocket) -> Option<(Self, Hello)> {
+    async fn greet(
+        engine: Handle,
+        (name, until): (NodeName, u64),
+        mut socket: WebSocket,
+    ) -> Option<(Self, Hello)> {
         let first = timeout(HELLO, socket.recv()).await.ok()??.ok()?;
         let Message::Text(text) = first else {
             return None;
         };
-        let Ok(FromNode::Hello(hello)) = serde_json::from_str(&text) else {
+        let hello = serde_json::from_str(&text).ok().filter(|it| allowance::fits(it, text.len()));
+        let Some(FromNode::Hello(hello)) = hello else {
             tracing::warn!(node = %name, "its first message is no hello");
             close(&mut socket, "the first message is no hello").await;
             return None;
@@ -88,6 +127,8 @@ impl Session {
             socket,
             asks: None,
             pinged: false,
+            until,
+            allowance: Allowance::new(Instant::now()),
         };
         Some((session, *hello))
     }
@@ -109,6 +150,10 @@ impl Session {
     async fn serve(&mut self, id: LinkId, from_engine: &mut mpsc::Receiver<Outgoing>) -> End {
         let silence = self.engine.silence();
         loop {
+            // The node comes back with its new one, or renews it.
+            if clock::now() > self.until {
+                return End::Close("its certificate is out of date");
+            }
             let next = tokio::select! {
                 out = from_engine.recv() => self.out(out).await,
                 message = timeout(silence, self.socket.recv()) => match message {
@@ -158,6 +203,12 @@ impl Session {
             tracing::warn!(node = %self.name, %error, "a message that is none");
             End::Close("a message that is none")
         })?;
+        if !allowance::fits(&message, text.len()) {
+            return Err(End::Close("a message that is too long"));
+        }
+        if let Some(wait) = self.allowance.spend(text.len(), Instant::now()) {
+            tokio::time::sleep(wait).await;
+        }
         let told = self
             .engine
             .link_message(self.name.clone(), id, message)

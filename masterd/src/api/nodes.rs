@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use model::wire::{FleetName, FleetView, NodeEdit, NodeName, NodeView, NodeWhy, Selector};
+use model::wire::{FleetName, FleetView, NodeEdit, NodeName, NodeView, NodeWhy, Presence, Selector};
 use std::collections::BTreeMap;
 
 use super::{Access, Caller, Master, Named, Refused, Route, Taken};
 use crate::audit::Note;
-use crate::store::Txn;
+use crate::engine;
+use crate::trust::Pending;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -56,18 +57,6 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// A line of the audit log about what was done just now.
-pub(super) async fn note_down(
-    master: &Master,
-    caller: &Caller,
-    (what, on): (&str, String),
-    reason: &str,
-) -> Result<(), Refused> {
-    let note = Note::new(caller.label(), what).on(on).because(reason);
-    master.audit.commit(Txn::new(), note).await?;
-    Ok(())
-}
-
 /// Refuses an operator who may not touch this node.
 pub(super) async fn may_touch(
     master: &Master,
@@ -91,14 +80,52 @@ async fn fleet(State(master): State<Arc<Master>>) -> Result<Json<FleetView>, Ref
 }
 
 async fn nodes(State(master): State<Arc<Master>>) -> Result<Json<Vec<NodeView>>, Refused> {
-    Ok(Json(master.engine.nodes().await?))
+    let mut nodes = master.engine.nodes().await?;
+    let waiting = master.authority.pending().await?;
+    nodes.extend(waiting.into_iter().map(|one| waiting_view(one, &[])));
+    nodes.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(Json(nodes))
+}
+
+/// A node that asks to be let in, as people see it.
+fn waiting_view((fingerprint, node): (String, Pending), also: &[String]) -> NodeView {
+    NodeView {
+        name: node.name,
+        presence: Presence::Pending { fingerprint },
+        facts: node.facts,
+        labels: BTreeMap::new(),
+        assigned: Vec::new(),
+        wanted: None,
+        wanted_set: Vec::new(),
+        installed: None,
+        rollout: None,
+        certificate_until: None,
+        discrepancies: also
+            .iter()
+            .map(|other| format!("another key asks for the same name: {other}"))
+            .collect(),
+    }
+}
+
+/// The node, or where there is none of that name the one that waits to have it.
+async fn find(master: &Master, name: NodeName) -> Result<NodeView, Refused> {
+    let missing = match master.engine.node(name.clone()).await {
+        Ok(node) => return Ok(node),
+        Err(missing @ engine::Error::NotFound { .. }) => missing,
+        Err(error) => return Err(error.into()),
+    };
+    let mut waiting = master.authority.pending().await?;
+    waiting.retain(|(_, one)| one.name == name);
+    let one = waiting.pop().ok_or(missing)?;
+    let also: Vec<String> = waiting.into_iter().map(|(print, _)| print).collect();
+    Ok(waiting_view(one, &also))
 }
 
 async fn node(
     State(master): State<Arc<Master>>,
     Named(name): Named<NodeName>,
 ) -> Result<Json<NodeView>, Refused> {
-    Ok(Json(master.engine.node(name).await?))
+    Ok(Json(find(&master, name).await?))
 }
 
 async fn why(
@@ -115,9 +142,8 @@ async fn edit(
     Taken(edit): Taken<NodeEdit>,
 ) -> Result<Json<NodeView>, Refused> {
     may_touch(&master, &caller, &name).await?;
-    let view = master.engine.edit_node(name.clone(), edit).await?;
-    note_down(&master, &caller, ("edit node", name.to_string()), "").await?;
-    Ok(Json(view))
+    let note = Note::new(caller.label(), "edit node").on(&name);
+    Ok(Json(master.engine.edit_node(name, edit, note).await?))
 }
 
 async fn unquarantine(
@@ -126,9 +152,8 @@ async fn unquarantine(
     Named(name): Named<NodeName>,
 ) -> Result<Json<NodeView>, Refused> {
     may_touch(&master, &caller, &name).await?;
-    let view = master.engine.unquarantine(name.clone()).await?;
-    note_down(&master, &caller, ("unquarantine", name.to_string()), "").await?;
-    Ok(Json(view))
+    let note = Note::new(caller.label(), "unquarantine").on(&name);
+    Ok(Json(master.engine.unquarantine(name, note).await?))
 }
 
 async fn groups(
@@ -146,7 +171,7 @@ async fn save_group(
     if !caller.covers_all() {
         return Err(Refused::not_allowed("you may change some classes only"));
     }
-    master.engine.save_group(name.clone(), selector).await?;
-    note_down(&master, &caller, ("save group", name.to_string()), "").await?;
+    let note = Note::new(caller.label(), "save group").on(&name);
+    master.engine.save_group(name, selector, note).await?;
     Ok(Json(()))
 }

@@ -11,8 +11,8 @@ use model::PackageId;
 use model::wire::{ImportedPackage, PackageView};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
-use super::nodes::note_down;
 use super::{Access, Caller, Master, Named, Refused, Route};
+use crate::audit::Note;
 
 /// Bytes that an envelope may have.
 const MOST_ENVELOPE: u64 = 64 << 30;
@@ -53,8 +53,8 @@ async fn remove(
     Extension(caller): Extension<Caller>,
     Named(id): Named<PackageId>,
 ) -> Result<Json<()>, Refused> {
-    master.engine.remove_package(id.clone()).await?;
-    note_down(&master, &caller, ("remove package", id.to_string()), "").await?;
+    let note = Note::new(caller.label(), "remove package").on(&id);
+    master.engine.remove_package(id, note).await?;
     Ok(Json(()))
 }
 
@@ -78,9 +78,7 @@ async fn import(
     file.flush().await.map_err(failed)?;
     file.seek(SeekFrom::Start(0)).await.map_err(failed)?;
     let envelope = file.into_std().await;
-    let imported = master.engine.import(envelope).await?;
-    let new = imported.iter().filter(|one| one.new);
-    let new: Vec<String> = new.map(|one| one.id.to_string()).collect();
-    note_down(&master, &caller, ("import", new.join(" ")), "").await?;
+    let note = Note::new(caller.label(), "import");
+    let imported = master.engine.import(envelope, note).await?;
     Ok(Json(imported))
 }

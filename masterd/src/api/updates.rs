@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use model::wire::{ClassName, Decision, FleetPlan, RolloutId, RolloutView, Update};
 
-use super::nodes::note_down;
 use super::{Access, Caller, Master, Named, Refused, Route, Taken};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -74,11 +73,7 @@ async fn begin(
     if !caller.covers_all() {
         may_touch(&caller, &master.engine.classes_of(update.clone()).await?)?;
     }
-    let reason = update.reason.clone();
-    let view = master.engine.update(update, by).await?;
-    let on = format!("update {}", view.id);
-    note_down(&master, &caller, ("update", on), &reason).await?;
-    Ok(Json(view))
+    Ok(Json(master.engine.update(update, by).await?))
 }
 
 async fn rollouts(State(master): State<Arc<Master>>) -> Result<Json<Vec<RolloutView>>, Refused> {
@@ -102,12 +97,5 @@ async fn decide(
     if !caller.covers_all() {
         may_touch(&caller, &master.engine.classes_of_rollout(id).await?)?;
     }
-    let choice = serde_json::to_string(&decision.choice).unwrap_or_default();
-    let (what, reason) = (
-        format!("decide {}", choice.trim_matches('"')),
-        decision.reason.clone(),
-    );
-    let view = master.engine.decide(id, decision, by).await?;
-    note_down(&master, &caller, (&what, format!("update {id}")), &reason).await?;
-    Ok(Json(view))
+    Ok(Json(master.engine.decide(id, decision, by).await?))
 }

@@ -5,13 +5,14 @@ use std::io::Read;
 use std::sync::Arc;
 
 use model::change::PackageRef;
-use model::wire::{Facts, Listed, SoftwareList};
+use model::wire::{Listed, SoftwareList};
 use model::{Digest, Manifest, PackageId};
 use resolve::{Characteristics, Package, deps, fleet};
 
 use super::records::PackageRecord;
 use super::{Engine, Error};
 use crate::import;
+use crate::plan::select::{self, Software};
 
 /// Bytes that a software list may have.
 const MOST_LIST: u64 = 64 << 20;
@@ -26,17 +27,10 @@ pub(super) struct Documents {
     /// Packages of lists.
     packages: HashMap<Digest, Arc<[Package]>>,
     /// What is meant gives on nodes of a kind: most nodes are like others.
-    made: HashMap<(Vec<PackageRef>, Vec<PackageId>, Key), Arc<Made>>,
+    made: HashMap<(Vec<PackageRef>, Vec<PackageId>, Characteristics), Arc<Made>>,
+    /// What each architecture can run.
+    shelves: HashMap<String, Arc<Candidates>>,
 }
-
-/// What decides what a set gives on a node.
-type Key = (
-    String,
-    Option<String>,
-    Vec<String>,
-    Vec<String>,
-    Option<String>,
-);
 
 /// What a set gives on a node.
 #[derive(Debug)]
@@ -62,6 +56,7 @@ impl Documents {
     /// Packages came or went: what is meant may be something else.
     pub(super) fn forget_made(&mut self) {
         self.made.clear();
+        self.shelves.clear();
     }
 }
 
@@ -135,17 +130,9 @@ impl Engine {
         &mut self,
         meant: Vec<PackageRef>,
         current: Vec<PackageId>,
-        facts: &Facts,
+        node: Characteristics,
     ) -> Arc<Made> {
-        let node = fleet::characteristics(facts);
-        let kind = (
-            node.arch.clone(),
-            node.node_type.clone(),
-            node.classes.clone(),
-            node.features.clone(),
-            node.location.clone(),
-        );
-        let key = (meant, current, kind);
+        let key = (meant, current, node);
         if let Some(made) = self.documents.made.get(&key) {
             return Arc::clone(made);
         }
@@ -154,25 +141,37 @@ impl Engine {
             .iter()
             .filter_map(|id| self.candidates.get(id).cloned())
             .collect();
-        let ordered = fleet::order_for(&key.0, &current, &self.candidates, &node);
-        let made = Arc::new(self.made(ordered.order, ordered.unknown, node));
+        let shelf = self.shelf_for(&key.2);
+        let Software { ordered, hash } = select::software(&key.0, &current, &shelf, &key.2);
+        let made = self.made_of(ordered.order, hash, key.2.clone());
+        let made = Arc::new(Made {
+            unknown: ordered.unknown,
+            ..made
+        });
         self.documents.made.insert(key, Arc::clone(&made));
         made
     }
 
+    fn shelf_for(&mut self, node: &Characteristics) -> Arc<Candidates> {
+        let shelves = &mut self.documents.shelves;
+        let shelf = shelves
+            .entry(node.arch.clone())
+            .or_insert_with(|| Arc::new(fleet::shelf_for(&self.candidates, node)));
+        Arc::clone(shelf)
+    }
+
     /// Exactly these packages, in this order, on a node of this kind.
-    pub(super) fn made(
-        &mut self,
-        order: Vec<Package>,
-        unknown: Vec<PackageRef>,
-        node: Characteristics,
-    ) -> Made {
+    pub(super) fn made(&mut self, order: Vec<Package>, node: Characteristics) -> Made {
+        let software = fleet::software_hash(&order, &node);
+        self.made_of(order, software, node)
+    }
+
+    fn made_of(&mut self, order: Vec<Package>, software: Digest, node: Characteristics) -> Made {
         let records = order.iter().filter_map(|one| self.packages.get(&one.id));
         let document = SoftwareList {
             packages: records.map(listed).collect(),
         };
         let list = Digest::of(&bytes_of(&document));
-        let software = fleet::software_hash(&order, &node);
         let packages: Arc<[Package]> = order.into();
         self.documents.packages.insert(list, Arc::clone(&packages));
         Made {
@@ -181,7 +180,7 @@ impl Engine {
             document,
             list,
             software,
-            unknown,
+            unknown: Vec::new(),
         }
     }
 

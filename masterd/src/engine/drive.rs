@@ -9,7 +9,8 @@ use model::wire::{Ask, FleetEvent, NodeName, Orders, RolloutId, ToNode, Update, 
 use super::records;
 use super::writes::{Effect, Rank};
 use super::{Engine, Error, now_ms};
-use crate::plan::rollout::{Action, Event, Note};
+use crate::plan::rollout::{Action, Event};
+use crate::plan::select::Counting;
 
 /// A wanted state begins nothing new after so many seconds; it is signed again where it is needed.
 const GOOD_FOR: u64 = 30 * crate::trust::DAY;
@@ -45,6 +46,7 @@ impl Engine {
         for node in changes.parts {
             if let Some(part) = rollout.parts().get(&node) {
                 self.pending.put(Rank::Part, records::part(id, &node), part);
+                self.pending.parts.insert((id, node));
             }
         }
     }
@@ -76,7 +78,7 @@ impl Engine {
             Action::Wake { at_ms } => {
                 self.wakes.insert(id, at_ms);
             }
-            Action::Note(note) => note_down(id, &note),
+            Action::Note(note) => self.noted(id, &note),
         }
         None
     }
@@ -86,8 +88,7 @@ impl Engine {
     }
 
     fn question(&mut self, id: RolloutId, name: &NodeName, round: u32) {
-        let roles = Self::roles(&self.intent(name));
-        let (Some(rollout), Some(node)) = (self.rollouts.get(&id), self.nodes.get(name)) else {
+        let (Some(rollout), Some(counting)) = (self.rollouts.get(&id), self.counting(name)) else {
             return;
         };
         let Some(part) = rollout.parts().get(name) else {
@@ -99,7 +100,7 @@ impl Engine {
             round,
             list: part.list,
             target: part.target,
-            selected_for: node.facts(&roles),
+            selected_for: counting.added,
             within_ms: strategy.vote_timeout_ms,
             prefetch: strategy.prefetch,
         };
@@ -177,16 +178,16 @@ impl Engine {
         orders: Orders,
     ) -> Result<(), Error> {
         let now = now_ms() / 1000;
-        let intent = self.intent(name);
+        let counting = self.counting(name);
+        let Counting { added, intent, .. } = counting.ok_or_else(|| Error::no("node", name))?;
         let counter = self.next_counter(name);
         let epoch = self.epoch;
-        let node = self
-            .nodes
-            .get_mut(name)
-            .ok_or_else(|| Error::no("node", name))?;
+        let node = self.nodes.get(name);
+        let node = node.ok_or_else(|| Error::no("node", name))?;
         let same = |old: &Wanted| {
             (old.list, old.software) == (list, software)
                 && old.orders == orders
+                && old.selected_for == added
                 && old.epoch == epoch
                 && old.expires > now
         };
@@ -201,17 +202,12 @@ impl Engine {
             expires: now + GOOD_FOR,
             list,
             software,
-            selected_for: node.facts(&Self::roles(&intent)),
+            selected_for: added,
             orders,
             store: intent.store.map(|(store, _)| store).unwrap_or_default(),
             boot_gate: intent.boot_gate.map(|(gate, _)| gate).unwrap_or_default(),
         };
-        node.signed.signed = Some(Signed::new(Kind::Wanted, &self.key, &wanted)?);
-        node.signed.counter = counter;
-        node.wanted = Some(Box::new(wanted));
-        self.documents.learn(software, list);
-        self.keep_wanted(name);
-        Ok(())
+        self.decided(name, wanted)
     }
 
     fn send_wanted(&mut self, name: &NodeName) {
@@ -227,18 +223,42 @@ impl Engine {
     /// What was decided is sent to a node that runs something else; signed again where it is out
     /// of date, or of an earlier epoch.
     pub(super) fn enforce(&mut self, name: &NodeName) {
-        let wanted = self.nodes.get(name).and_then(|node| node.wanted.as_ref());
-        let Some((place, orders)) =
-            wanted.map(|wanted| ((wanted.list, wanted.software), wanted.orders.clone()))
-        else {
-            return;
-        };
-        match self.sign(name, place, orders) {
+        match self.sign_again(name) {
             Ok(()) => self.send_wanted(name),
             Err(error) => {
                 tracing::error!(node = %name, error = %model::report::Chain(&error), "not signed");
             }
         }
+    }
+
+    /// The same decision, whatever is intended meanwhile.
+    fn sign_again(&mut self, name: &NodeName) -> Result<(), Error> {
+        let now = now_ms() / 1000;
+        let wanted = self.nodes.get(name).and_then(|node| node.wanted.as_deref());
+        let is_old = |old: &&Wanted| old.epoch != self.epoch || old.expires <= now;
+        let Some(old) = wanted.filter(is_old).cloned() else {
+            return Ok(());
+        };
+        let wanted = Wanted {
+            epoch: self.epoch,
+            counter: self.next_counter(name),
+            issued: now,
+            expires: now + GOOD_FOR,
+            ..old
+        };
+        self.decided(name, wanted)
+    }
+
+    fn decided(&mut self, name: &NodeName, wanted: Wanted) -> Result<(), Error> {
+        let signed = Signed::new(Kind::Wanted, &self.key, &wanted)?;
+        self.documents.learn(wanted.software, wanted.list);
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.signed.signed = Some(signed);
+            node.signed.counter = wanted.counter;
+            node.wanted = Some(Box::new(wanted));
+        }
+        self.keep_wanted(name);
+        Ok(())
     }
 
     /// A node that an ended update left out because it was away is asked in one of its own.
@@ -313,15 +333,4 @@ impl Engine {
 enum Whither {
     Target,
     Base,
-}
-
-fn note_down(id: RolloutId, note: &Note) {
-    match note {
-        Note::Phase(phase) => tracing::info!(rollout = id.0, %phase, "update"),
-        Note::Held(reason) => tracing::warn!(rollout = id.0, %reason, "update is held"),
-        Note::Failed { node, reason } => {
-            tracing::warn!(rollout = id.0, %node, %reason, "a node failed");
-        }
-        Note::Discrepancy(what) => tracing::warn!(rollout = id.0, %what, "discrepancy"),
-    }
 }

@@ -1,7 +1,5 @@
 //! Why the engine does not do what it was asked.
 
-use model::wire::RolloutId;
-
 /// Why the engine does not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -18,9 +16,9 @@ pub enum Error {
     /// Dependencies that would not be met, within nodes or between them.
     #[error("dependencies would not be met: {}", .0.join("; "))]
     Unmet(Vec<String>),
-    /// Unfinished updates have some of the same nodes.
-    #[error("update {} is not finished and has some of these nodes", numbers(.0))]
-    Overlap(Vec<RolloutId>),
+    /// Unfinished updates concern some of the same nodes.
+    #[error(transparent)]
+    Overlap(#[from] crate::plan::overlap::Busy),
     /// It cannot be done as things stand.
     #[error("{0}")]
     Conflict(String),
@@ -48,11 +46,6 @@ pub enum Error {
     /// The master is on its way down.
     #[error("the master is stopping")]
     Stopped,
-}
-
-fn numbers(ids: &[RolloutId]) -> String {
-    let all: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    all.join(", ")
 }
 
 impl Error {

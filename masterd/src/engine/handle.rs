@@ -9,6 +9,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use transfer::Shelf;
 
 use super::link::{LinkId, Outgoing};
+use super::notes::Checks;
 use super::{Engine, Error};
 
 /// Something for the engine's mailbox.
@@ -41,6 +42,7 @@ pub struct Handle {
     pub(super) shelf: Arc<Shelf>,
     pub(super) spool: PathBuf,
     pub(super) silence: Duration,
+    pub(super) checks: Checks,
 }
 
 impl std::fmt::Debug for Message {

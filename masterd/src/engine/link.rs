@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::wire::{
     FleetEvent, FromNode, Hello, Installed, NodeEnd, NodeName, NodeProgress, PROTOCOL, RolloutId,
-    ToNode, Verdict,
+    ToNode, Verdict, Vote,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -117,6 +117,7 @@ impl Engine {
         self.pending
             .effect(Effect::Cut(name.clone(), "quarantined"));
         self.gone(name, "its identity has two live links");
+        self.cloned(name);
         self.tell_node(name);
     }
 
@@ -151,22 +152,17 @@ impl Engine {
         }
         node.seen = Seen::Connected { since_ms: now };
         node.record.facts = facts;
+        let told = node.told(&installed, now / 1000);
         self.keep_node(&name);
-        let software = installed.software;
-        let held = installed
-            .hold
-            .as_ref()
-            .is_some_and(|hold| hold.until > now / 1000);
         self.runs(&name, installed.clone());
-        let verdict = match self.wanted_of(&name) {
-            None => Verdict::Unassigned,
-            Some((_, wanted)) if software == Some(wanted) || held => Verdict::GoOn,
-            Some(_) => Verdict::Differs,
-        };
+        for what in told.discrepancies {
+            tracing::warn!(node = %name, %what, "discrepancy");
+        }
+        let verdict = told.verdict;
         let settings = self.link;
         self.pending
             .effect(Effect::send(&name, &ToNode::Welcome { verdict, settings }));
-        if verdict == Verdict::Differs {
+        if told.send {
             self.enforce(&name);
         }
         self.ask_for_packages(&name);
@@ -191,7 +187,11 @@ impl Engine {
             FromNode::Have(have) => self.has(name, have),
             FromNode::Ballot(ballot) => {
                 let (node, ballot) = (name.clone(), *ballot);
-                self.step(ballot.rollout, Event::Voted { node, ballot });
+                let (id, objects) = (ballot.rollout, matches!(ballot.vote, Vote::Veto { .. }));
+                self.step(id, Event::Voted { node, ballot });
+                if objects {
+                    self.vetoed(id, name);
+                }
             }
             FromNode::Progress(progress) => self.progressed(name, progress),
             FromNode::Waiting { rollout } => {

@@ -37,6 +37,9 @@ impl Engine {
         let epoch = store.record::<Epoch>(EPOCH).await?;
         let mut engine = Self {
             fence,
+            audit: parts.audit,
+            hooks: parts.hooks,
+            checks: super::notes::Checks::default(),
             shelf: parts.shelf,
             key: parts.key,
             link: parts.link,

@@ -17,16 +17,18 @@ mod assigned;
 mod documents;
 mod drive;
 mod error;
+mod fleet;
 mod handle;
 mod link;
 mod load;
 mod node;
+mod notes;
 mod packages;
 mod people;
+mod prepare;
 pub mod records;
 mod show;
 mod update;
-mod waves;
 mod writes;
 
 use std::collections::{BTreeMap, HashMap};
@@ -34,11 +36,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::PackageId;
 use model::trust::SecretKey;
 use model::wire::{
     Assignment, Epoch, FleetEvent, FleetName, LinkSettings, NodeName, RolloutId, Scope, Selector,
 };
-use model::{Digest, PackageId};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use transfer::Shelf;
 
@@ -46,7 +48,9 @@ pub use error::Error;
 pub use handle::Handle;
 pub use link::{LinkId, Outgoing};
 
+use crate::audit::Audit;
 use crate::clock::{self, now_ms};
+use crate::hooks::Hooks;
 use crate::plan::rollout::Rollout;
 use crate::store::Store;
 use handle::Message;
@@ -78,11 +82,18 @@ pub struct Parts {
     pub spool: PathBuf,
     /// How nodes are to keep their links.
     pub link: LinkSettings,
+    /// Who did what.
+    pub audit: Audit,
+    /// Whom people want to be told.
+    pub hooks: Hooks,
 }
 
 /// All that the master knows, as its owner holds it.
 pub(super) struct Engine {
     store: Store,
+    audit: Audit,
+    hooks: Hooks,
+    checks: notes::Checks,
     fence: Fence,
     shelf: Arc<Shelf>,
     key: SecretKey,
@@ -121,8 +132,13 @@ pub async fn start(
         shelf: Arc::clone(&parts.shelf),
         spool: parts.spool.clone(),
         silence: Duration::from_millis(parts.link.ping_ms.saturating_mul(3) / 2),
+        checks: notes::Checks::default(),
     };
     let mut engine = Engine::load(parts, events, sender.downgrade()).await?;
+    engine.checks = handle.checks.clone();
+    for name in engine.nodes.keys() {
+        engine.recheck_now(name);
+    }
     drop(sender);
     engine.restarted();
     engine.flush().await?;
@@ -169,13 +185,14 @@ impl Engine {
     /// Writes what has changed, then does what waited for it. A store that fails is tried until it
     /// works again: nothing is told meanwhile, and nothing is lost.
     async fn flush(&mut self) -> Result<(), Error> {
-        while let Err(error) = self.pending.write(&self.store, &self.fence).await {
+        while let Err(error) = self.pending.write(&self.audit, &self.fence).await {
             if matches!(error, Error::Conflict(_)) {
                 return Err(error);
             }
             tracing::error!(error = %model::report::Chain(&error), "the store cannot be written: trying again");
             tokio::time::sleep(STORE_AGAIN).await;
         }
+        self.tell_parts();
         self.tell_moved();
         for effect in std::mem::take(&mut self.pending.effects) {
             self.perform(effect);
@@ -189,6 +206,8 @@ impl Engine {
             Effect::Cut(node, reason) => self.cut_now(&node, reason),
             // Nobody may listen.
             Effect::Tell(event) => drop(self.events.send(event)),
+            Effect::Hook(occasion) => self.hooks.tell(*occasion),
+            Effect::Check(node) => self.recheck_now(&node),
             Effect::Answer(answer) => answer(),
         }
     }
@@ -209,11 +228,5 @@ impl Engine {
             return LOOK;
         };
         Duration::from_millis(first.saturating_sub(now_ms())).min(LOOK)
-    }
-
-    /// The software list and the hash that a node's stored wanted state has.
-    fn wanted_of(&self, node: &NodeName) -> Option<(Digest, Digest)> {
-        let wanted = self.nodes.get(node)?.wanted.as_ref()?;
-        Some((wanted.list, wanted.software))
     }
 }

@@ -2,8 +2,7 @@
 
 use model::Digest;
 use model::wire::{
-    ClassName, Counter, Facts, FleetEvent, FleetName, Have, Installed, NodeName, Presence,
-    Selector, Wanted,
+    ClassName, Counter, Facts, FleetEvent, Have, Installed, NodeName, Presence, Wanted,
 };
 use tokio::sync::mpsc;
 
@@ -12,6 +11,8 @@ use super::link::{LinkId, Outgoing};
 use super::records::{self, InstalledRecord, NodeRecord, WantedRecord};
 use super::writes::{Effect, Rank};
 use super::{Engine, rfc3339};
+use crate::plan::negotiate::{Answer, Decided, answer};
+use crate::plan::select::Recorded;
 use crate::trust::{Identity, State};
 
 /// The link of a node that has made itself known.
@@ -57,6 +58,7 @@ impl Node {
                 facts,
                 node_type: None,
                 location: None,
+                classes: Vec::new(),
                 labels: std::collections::BTreeMap::new(),
             },
             stored: None,
@@ -94,40 +96,36 @@ impl Node {
         self.installed.as_ref()?.software
     }
 
-    /// The classes that count: its own, and those that its token gave it.
+    /// The classes that count: its own, those that its token gave it, those of an image.
     pub(super) fn classes(&self) -> Vec<ClassName> {
-        let given = self.identity.iter().flat_map(|identity| &identity.classes);
-        let own = &self.record.facts.classes;
-        let mut all: Vec<ClassName> = own.iter().chain(given).cloned().collect();
+        let mut all = self.recorded().classes;
+        all.extend(self.record.facts.classes.iter().cloned());
         all.sort();
         all.dedup();
         all
     }
 
-    pub(super) fn node_type(&self) -> Option<&FleetName> {
-        self.record
-            .node_type
-            .as_ref()
-            .or(self.record.facts.node_type.as_ref())
+    /// What operators and its token say of it.
+    pub(super) fn recorded(&self) -> Recorded {
+        let identity = self.identity.iter();
+        let mut classes = self.record.classes.clone();
+        classes.extend(identity.flat_map(|identity| identity.classes.iter().cloned()));
+        Recorded {
+            node_type: self.record.node_type.clone(),
+            location: self.record.location.clone(),
+            classes,
+            labels: self.record.labels.clone(),
+        }
     }
 
-    pub(super) fn location(&self) -> Option<&FleetName> {
-        self.record
-            .location
-            .as_ref()
-            .or(self.record.facts.location.as_ref())
-    }
-
-    /// What counts of it, with the roles that the master gives it.
-    pub(super) fn facts(&self, roles: &[FleetName]) -> Facts {
-        let mut facts = self.record.facts.clone();
-        facts.node_type = self.node_type().cloned();
-        facts.location = self.location().cloned();
-        facts.classes = self.classes();
-        facts.features.extend(roles.iter().cloned());
-        facts.features.sort();
-        facts.features.dedup();
-        facts
+    /// What the node is to be told of what it says that it runs; `now` in seconds since 1970.
+    pub(super) fn told(&self, installed: &Installed, now: u64) -> Answer {
+        let decided = self.wanted.as_ref().map(|wanted| Decided {
+            software: wanted.software,
+            epoch: wanted.epoch,
+            counter: wanted.counter,
+        });
+        answer(installed, decided, self.record.quarantined, now)
     }
 
     pub(super) fn presence(&self) -> Presence {
@@ -146,24 +144,6 @@ impl Node {
             },
         }
     }
-
-    /// Whether a selection means it; groups are resolved by the caller.
-    pub(super) fn is_in(&self, selector: &Selector) -> bool {
-        let among = |wanted: &[FleetName], have: Option<&FleetName>| {
-            wanted.is_empty() || have.is_some_and(|have| wanted.contains(have))
-        };
-        let classes = self.classes();
-        let wanted = &selector.classes;
-        let labels = &self.record.labels;
-        (selector.nodes.is_empty() || selector.nodes.contains(&self.record.name))
-            && (wanted.is_empty() || wanted.iter().any(|class| classes.contains(class)))
-            && among(&selector.node_types, self.node_type())
-            && among(&selector.locations, self.location())
-            && selector
-                .labels
-                .iter()
-                .all(|(name, value)| labels.get(name) == Some(value))
-    }
 }
 
 impl Engine {
@@ -176,6 +156,7 @@ impl Engine {
             node.stored = Some(node.record.clone());
             self.pending
                 .put(Rank::Plain, records::node(name), &node.record);
+            self.recheck(name);
         }
     }
 
@@ -217,6 +198,7 @@ impl Engine {
         };
         self.pending
             .put(Rank::Plain, records::installed(name), &record);
+        self.recheck(name);
     }
 
     /// Signs nothing: stores a decided state that was signed, or that there is none.
@@ -225,6 +207,7 @@ impl Engine {
             self.pending
                 .put(Rank::Wanted, records::wanted(name), &node.signed);
         }
+        self.recheck(name);
     }
 
     /// The number of the next wanted state of a node.

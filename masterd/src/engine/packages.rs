@@ -12,18 +12,24 @@ use super::node::Node;
 use super::records::{self, PackageRecord};
 use super::writes::{Effect, Rank};
 use super::{Engine, Error, Handle, now_ms, rfc3339};
+use crate::audit::Note;
 use crate::import::{self, Taken};
 
 impl Handle {
     /// Takes the packages of an envelope: all of them or none. What takes time is done beside the
     /// engine, which then makes them visible at once.
-    pub async fn import(&self, envelope: File) -> Result<Vec<ImportedPackage>, Error> {
+    pub async fn import(&self, envelope: File, note: Note) -> Result<Vec<ImportedPackage>, Error> {
         let known = self.ask(|engine| Ok(engine.known_packages())).await?;
         let (shelf, spool) = (Arc::clone(&self.shelf), self.spool.clone());
         let take = move || import::take(envelope, &shelf, &known, &spool);
         let taken = tokio::task::spawn_blocking(take).await;
         let taken = taken.map_err(|_| Error::Stopped)??;
-        self.ask(|engine| Ok(engine.imported(taken))).await
+        self.ask(|engine| {
+            let imported = engine.imported(taken);
+            engine.note_import(&imported, note);
+            Ok(imported)
+        })
+        .await
     }
 
     /// All packages, by name and version.
@@ -32,8 +38,13 @@ impl Handle {
     }
 
     /// Takes a package away that no node runs, wants or may go back to.
-    pub async fn remove_package(&self, id: PackageId) -> Result<(), Error> {
-        self.ask(move |engine| engine.remove_package(&id)).await
+    pub async fn remove_package(&self, id: PackageId, note: Note) -> Result<(), Error> {
+        self.ask(move |engine| {
+            engine.remove_package(&id)?;
+            engine.pending.note(Rank::Plain, records::package(&id), note);
+            Ok(())
+        })
+        .await
     }
 }
 

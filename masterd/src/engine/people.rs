@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::change::PackageRef;
 use model::wire::{
-    Assignment, ClassName, ClassView, Decision, FleetName, FleetPlan, FleetView, NodeEdit,
+    Assignment, ClassName, ClassView, Decision, FleetName, FleetPlan, FleetView, ImportedPackage, NodeEdit,
     NodeName, NodeView, NodeWhy, RolloutId, RolloutView, Scope, Selector, Update,
 };
 
@@ -12,7 +12,8 @@ use super::node::Node;
 use super::records;
 use super::writes::{Effect, Rank};
 use super::{Engine, Error, Handle};
-use crate::plan::rollout::Event;
+use crate::audit::Note;
+use crate::plan::rollout::{Event, Window};
 
 impl Handle {
     /// The fleet in one document.
@@ -36,13 +37,28 @@ impl Handle {
     }
 
     /// Labels, and what an operator says of a node against its own word.
-    pub async fn edit_node(&self, name: NodeName, edit: NodeEdit) -> Result<NodeView, Error> {
-        self.ask(move |engine| engine.edit_node(&name, edit)).await
+    pub async fn edit_node(
+        &self,
+        name: NodeName,
+        edit: NodeEdit,
+        note: Note,
+    ) -> Result<NodeView, Error> {
+        self.ask(move |engine| {
+            let view = engine.edit_node(&name, edit)?;
+            engine.pending.note(Rank::Plain, records::node(&name), note);
+            Ok(view)
+        })
+        .await
     }
 
     /// An operator has found out which of two nodes is the one.
-    pub async fn unquarantine(&self, name: NodeName) -> Result<NodeView, Error> {
-        self.ask(move |engine| engine.unquarantine(&name)).await
+    pub async fn unquarantine(&self, name: NodeName, note: Note) -> Result<NodeView, Error> {
+        self.ask(move |engine| {
+            let view = engine.unquarantine(&name)?;
+            engine.pending.note(Rank::Plain, records::node(&name), note);
+            Ok(view)
+        })
+        .await
     }
 
     /// Ends a node's link, with a reason for its log.
@@ -66,9 +82,19 @@ impl Handle {
     }
 
     /// Changes what is intended for a scope; no node is touched.
-    pub async fn assign(&self, scope: Scope, assignment: Assignment) -> Result<Assignment, Error> {
-        self.ask(move |engine| engine.assign(scope, assignment))
-            .await
+    pub async fn assign(
+        &self,
+        scope: Scope,
+        assignment: Assignment,
+        note: Note,
+    ) -> Result<Assignment, Error> {
+        self.ask(move |engine| {
+            let key = records::assign(&scope);
+            let assigned = engine.assign(scope, assignment)?;
+            engine.pending.note(Rank::Plain, key, note);
+            Ok(assigned)
+        })
+        .await
     }
 
     /// Saved groups.
@@ -77,9 +103,16 @@ impl Handle {
     }
 
     /// Saves a group; an empty selection takes it away.
-    pub async fn save_group(&self, name: FleetName, selector: Selector) -> Result<(), Error> {
+    pub async fn save_group(
+        &self,
+        name: FleetName,
+        selector: Selector,
+        note: Note,
+    ) -> Result<(), Error> {
         self.ask(move |engine| {
+            let key = format!("group/{name}");
             engine.save_group(name, selector);
+            engine.pending.note(Rank::Plain, key, note);
             Ok(())
         })
         .await
@@ -87,12 +120,27 @@ impl Handle {
 
     /// What an update would do.
     pub async fn plan(&self, update: Update) -> Result<FleetPlan, Error> {
+        check(&update)?;
         self.ask(move |engine| engine.plan(&update)).await
     }
 
     /// Begins an update.
     pub async fn update(&self, update: Update, by: FleetName) -> Result<RolloutView, Error> {
-        self.ask(move |engine| engine.update(update, by)).await
+        check(&update)?;
+        let note = Note::new(&by, "update").because(&update.reason);
+        self.ask(move |engine| {
+            let first = engine.next_rollout;
+            let view = engine.update(update, by)?;
+            // A key that was used before begins nothing.
+            if view.id.0 >= first {
+                let note = note.on(format!("update {}", view.id));
+                engine
+                    .pending
+                    .note(Rank::Head, records::rollout(view.id), note);
+            }
+            Ok(view)
+        })
+        .await
     }
 
     /// The classes of all nodes that an update means, for whoever may only touch some classes.
@@ -142,6 +190,16 @@ impl Handle {
 }
 
 impl Engine {
+    /// The line of an import stands at the last of its packages: when that is there, all are.
+    pub(super) fn note_import(&mut self, imported: &[ImportedPackage], note: Note) {
+        let new = imported.iter().filter(|one| one.new);
+        let mut new: Vec<String> = new.map(|one| one.id.name_version()).collect();
+        new.sort();
+        let last = imported.iter().map(|one| records::package(&one.id)).max();
+        let key = last.unwrap_or_else(|| "meta/import".to_owned());
+        self.pending.note(Rank::Plain, key, note.on(new.join(" ")));
+    }
+
     fn assign(&mut self, scope: Scope, assignment: Assignment) -> Result<Assignment, Error> {
         if let Some(unknown) = assignment
             .packages
@@ -225,9 +283,23 @@ impl Engine {
         if let Some(refused) = refused {
             return Err(Error::Conflict(refused.to_string()));
         }
+        let choice = serde_json::to_value(&decision.choice).unwrap_or_default();
+        let choice = choice.as_str().map_or_else(|| choice.to_string(), str::to_owned);
+        let note = Note::new(&by, &format!("decide {choice}"))
+            .on(format!("update {id}"))
+            .because(&decision.reason);
+        self.pending.note(Rank::Head, records::rollout(id), note);
         self.step(id, Event::Decided { by, decision });
         self.rollout(id)
     }
+}
+
+/// What can be seen of an update without knowing the fleet.
+fn check(update: &Update) -> Result<(), Error> {
+    let window = update.strategy.window.as_deref();
+    let read = window.map(str::parse::<Window>).transpose();
+    read.map_err(|error| Error::Invalid(error.to_string()))?;
+    Ok(())
 }
 
 /// A name, or nothing where the text is empty.

@@ -11,7 +11,9 @@
 use std::collections::BTreeMap;
 
 use model::trust::{KeyId, Signed};
-use model::wire::{Counter, Facts, FleetName, Have, Installed, NodeName, RolloutId, Scope};
+use model::wire::{
+    ClassName, Counter, Facts, FleetName, Have, Installed, NodeName, RolloutId, Scope,
+};
 use model::{Digest, PackageId};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +34,9 @@ pub struct NodeRecord {
     /// The location that an operator recorded.
     #[serde(default)]
     pub location: Option<FleetName>,
+    /// Classes that an image put it in, besides its own.
+    #[serde(default)]
+    pub classes: Vec<ClassName>,
     /// What operators wrote on it.
     #[serde(default)]
     pub labels: BTreeMap<FleetName, String>,

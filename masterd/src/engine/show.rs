@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use model::Digest;
 use model::wire::{
-    Assigned, ClassName, ClassView, FleetView, NodeName, NodeView, NodeWhy, RolloutId, RolloutView,
-    Scope, StoredTrial,
+    Assigned, ClassName, ClassView, FleetView, NodeName, NodeView, NodeWhy, Origin, RolloutId,
+    RolloutView, Scope, StoredTrial,
 };
+use model::{Digest, PackageName};
 
 use super::node::Node;
 use super::{Engine, Error};
 use crate::clock;
 use crate::plan::rollout::Rollout;
+use crate::plan::select::Counting;
 
 impl Engine {
     pub(super) fn node_views(&self) -> Vec<NodeView> {
@@ -24,16 +25,18 @@ impl Engine {
             .nodes
             .get(name)
             .ok_or_else(|| Error::no("node", name))?;
-        let assigned = self.assigned(name);
+        let counting = self.counting(name);
+        let counting = counting.ok_or_else(|| Error::no("node", name))?;
+        let assigned = self.assigned(&counting);
         let wanted = node.wanted.as_ref();
         let packages = wanted.and_then(|wanted| self.known_packages_of(&wanted.list));
         let until = node.identity.as_ref().map(|identity| identity.until);
         Ok(NodeView {
             name: name.clone(),
             presence: node.presence(),
-            facts: node.facts(&Self::roles(&self.intent(name))),
+            discrepancies: Self::discrepancies(node, &counting, &assigned),
+            facts: counting.facts,
             labels: node.record.labels.clone(),
-            discrepancies: Self::discrepancies(node, &assigned),
             assigned,
             wanted: wanted.map(|wanted| wanted.software),
             wanted_set: packages.unwrap_or_default(),
@@ -50,10 +53,8 @@ impl Engine {
     }
 
     /// What is true of a node and should not be.
-    fn discrepancies(node: &Node, assigned: &[Assigned]) -> Vec<String> {
-        let mut found = Vec::new();
-        let facts = node.facts(&[]);
-        found.extend(resolve::fleet::differences(&node.record.facts, &facts));
+    fn discrepancies(node: &Node, counting: &Counting, assigned: &[Assigned]) -> Vec<String> {
+        let mut found = counting.discrepancies.clone();
         let missing = assigned.iter().filter(|one| one.id.is_none());
         found.extend(missing.map(|one| {
             format!(
@@ -65,20 +66,13 @@ impl Engine {
             return found;
         };
         found.extend(installed.discrepancies.iter().cloned());
-        if let Some(hold) = &installed.hold {
-            let until = clock::rfc3339(hold.until);
-            found.push(format!("held at the node until {until}: {}", hold.reason));
-        }
-        let wanted = node.wanted.as_ref();
-        if wanted.is_some_and(|wanted| Some(wanted.software) != installed.software) {
-            found.push("it says that it runs something else than was decided".to_owned());
-        }
+        found.extend(node.told(installed, clock::now_ms() / 1000).discrepancies);
         found
     }
 
     pub(super) fn why(&self, name: &NodeName) -> Result<NodeWhy, Error> {
         let node = self.node_view(name)?;
-        let intent = self.intent(name);
+        let intent = self.counting(name).unwrap_or_default().intent;
         let mut because = Vec::new();
         if let Some(id) = node.rollout {
             because.push(format!("update {id} has it"));
@@ -97,8 +91,8 @@ impl Engine {
         }
         Ok(NodeWhy {
             node,
-            without: intent.without,
-            features: intent.roles,
+            without: unnamed(intent.without),
+            features: intent.features,
             store: unzip(intent.store),
             boot_gate: unzip(intent.boot_gate),
             because,
@@ -135,7 +129,10 @@ impl Engine {
         let found = resolve::fleet::check(&now, &self.candidates);
         let mut discrepancies: Vec<String> = found.iter().map(ToString::to_string).collect();
         for (name, node) in &self.nodes {
-            let of_node = Self::discrepancies(node, &self.assigned(name));
+            let Some(counting) = self.counting(name) else {
+                continue;
+            };
+            let of_node = Self::discrepancies(node, &counting, &self.assigned(&counting));
             discrepancies.extend(of_node.into_iter().map(|what| format!("{name}: {what}")));
         }
         let members = || self.nodes.values().filter(|node| node.is_member());
@@ -176,6 +173,11 @@ impl Engine {
         };
         views.map(without_nodes).collect()
     }
+}
+
+fn unnamed(without: Vec<(PackageName, Origin)>) -> Vec<(String, Origin)> {
+    let one = |(name, origin): (PackageName, Origin)| (name.as_str().to_owned(), origin);
+    without.into_iter().map(one).collect()
 }
 
 fn unzip<T: Default, O>(said: Option<(T, O)>) -> (T, Option<O>) {

@@ -60,9 +60,11 @@ pub fn answer(
         ));
     }
     if let Some(hold) = installed.hold.as_ref().filter(|hold| hold.until > now) {
-        answer
-            .discrepancies
-            .push(format!("held at the node: {}", hold.reason));
+        answer.discrepancies.push(format!(
+            "held at the node until {}: {}",
+            crate::clock::rfc3339(hold.until),
+            hold.reason
+        ));
         // It would refuse; it says so itself when the hold has ended.
         answer.send = false;
     }
@@ -72,6 +74,10 @@ pub fn answer(
     {
         let next = "what runs is not what its next boot runs".to_owned();
         answer.discrepancies.push(next);
+    }
+    if differs {
+        let other = "it says that it runs something else than was decided".to_owned();
+        answer.discrepancies.push(other);
     }
     answer
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use model::Digest;
+use model::change::PackageRef;
 use model::wire::{Assignment, ClassName, Facts, FleetName, NodeName, Scope, Selector};
+use model::{Digest, PackageName};
 use resolve::deps::Shelf;
 use resolve::fleet::{Ordered, characteristics, merged, order_for, software_hash};
 use resolve::{Characteristics, Package};
@@ -24,7 +25,7 @@ pub struct Recorded {
 }
 
 /// What counts for a node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Counting {
     /// What the master adds to the node's own facts: `selected_for` of questions and wanted states.
     pub added: Facts,
@@ -74,12 +75,34 @@ pub struct Software {
     pub hash: Digest,
 }
 
-/// The software that a node gets by what is intended for it. `current` is what it runs; `shelf` has
+/// What an update means for a node with this intent, front first: what is assigned, with what the
+/// update brings and without what it takes away. A package that is only of another version keeps its
+/// place; one that nothing assigns goes in front.
+pub fn meant(intent: &Intent, brought: &[PackageRef], remove: &[PackageName]) -> Vec<PackageRef> {
+    let assigned = |new: &PackageRef| intent.packages.iter().any(|(old, _)| old.name == new.name);
+    let mut all: Vec<PackageRef> = brought
+        .iter()
+        .filter(|new| !assigned(new))
+        .cloned()
+        .collect();
+    for (old, _) in &intent.packages {
+        let new = brought.iter().rev().find(|new| new.name == old.name);
+        all.push(new.unwrap_or(old).clone());
+    }
+    all.retain(|one| !remove.contains(&one.name));
+    all
+}
+
+/// The software that a node gets by what is meant for it. `current` is what it runs; `shelf` has
 /// what its architecture can run.
-pub fn software(counting: &Counting, current: &[Package], shelf: &Shelf) -> Software {
-    let references = counting.intent.references();
-    let ordered = order_for(&references, current, shelf, &counting.characteristics);
-    let hash = software_hash(&ordered.order, &counting.characteristics);
+pub fn software(
+    meant: &[PackageRef],
+    current: &[Package],
+    shelf: &Shelf,
+    node: &Characteristics,
+) -> Software {
+    let ordered = order_for(meant, current, shelf, node);
+    let hash = software_hash(&ordered.order, node);
     Software { ordered, hash }
 }
 

@@ -1,7 +1,7 @@
 //! Which nodes change in which wave.
 
 use model::Digest;
-use model::wire::{FleetName, NodeName, RolloutId, Waves};
+use model::wire::{FleetName, NodeName, RolloutId, Strategy, Waves};
 
 /// A node to be put into a wave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,9 +16,12 @@ pub struct Placed {
 
 /// The wave of each node, from 0, without gaps, in the order given. Providers change before those
 /// that need them: within each wave that the strategy makes, one part for each rank. The first ones
-/// are not the same ones in each update: the shuffle is this update's own.
-pub fn waves(strategy: &Waves, id: RolloutId, nodes: &[Placed]) -> Vec<u32> {
-    let steps = match strategy {
+/// are not the same ones in each update: the shuffle is this update's own. Together is one wave.
+pub fn waves(strategy: &Strategy, id: RolloutId, nodes: &[Placed]) -> Vec<u32> {
+    if strategy.together {
+        return vec![0; nodes.len()];
+    }
+    let steps = match &strategy.waves {
         Waves::One => vec![0; nodes.len()],
         Waves::Percent { canary, steps } => by_percent(*canary, steps, id, nodes),
         Waves::Locations => by_location(nodes),
@@ -111,17 +114,24 @@ mod tests {
             .collect()
     }
 
-    fn percent(canary: u32, steps: &[u8]) -> Waves {
-        Waves::Percent {
+    fn by(waves: Waves) -> Strategy {
+        Strategy {
+            waves,
+            ..Strategy::default()
+        }
+    }
+
+    fn percent(canary: u32, steps: &[u8]) -> Strategy {
+        by(Waves::Percent {
             canary,
             steps: steps.to_vec(),
-        }
+        })
     }
 
     #[test]
     fn a_canary_comes_first_and_percentages_count_those_before() {
-        let of = |strategy: &Waves| sizes(&waves(strategy, RolloutId(7), &nodes(200)));
-        assert_eq!(of(&Waves::One), [200]);
+        let of = |strategy: &Strategy| sizes(&waves(strategy, RolloutId(7), &nodes(200)));
+        assert_eq!(of(&by(Waves::One)), [200]);
         assert_eq!(of(&percent(1, &[10, 50, 100])), [1, 19, 80, 100]);
         assert_eq!(
             of(&percent(0, &[10, 50])),
@@ -130,8 +140,8 @@ mod tests {
         );
         assert_eq!(of(&percent(5, &[])), [5, 195], "then all");
         assert_eq!(of(&percent(300, &[50, 100])), [200]);
-        assert_eq!(of(&Waves::Locations), [67, 67, 66]);
-        assert_eq!(waves(&Waves::One, RolloutId(7), &[]), Vec::<u32>::new());
+        assert_eq!(of(&by(Waves::Locations)), [67, 67, 66]);
+        assert_eq!(waves(&by(Waves::One), RolloutId(7), &[]), Vec::<u32>::new());
     }
 
     #[test]
@@ -155,5 +165,11 @@ mod tests {
         let last_provider = waves.iter().take(20).max().unwrap();
         let first_consumer = waves.iter().skip(20).min().unwrap();
         assert!(last_provider < first_consumer, "{waves:?}");
+        let together = Strategy {
+            together: true,
+            ..percent(2, &[50, 100])
+        };
+        let at_once = super::waves(&together, RolloutId(3), &all);
+        assert_eq!(sizes(&at_once), [40]);
     }
 }

@@ -21,6 +21,7 @@ use crate::api::{self, Master};
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::engine;
+use crate::hooks::Hooks;
 use crate::store::Store;
 use crate::store::sqlite::Sqlite;
 use crate::trust::{Authority, Ca, Files};
@@ -103,6 +104,8 @@ async fn start(
         key,
         spool,
         link,
+        audit: audit.clone(),
+        hooks: Hooks::start(config.hooks.clone())?,
     };
     let (engine, running) = engine::start(parts).await?;
     let master = Master {

@@ -195,6 +195,22 @@ pub enum Verdict {
     Quarantined,
 }
 
+/// `POST /v1/check`, on a connection that a node keeps open: does it run what it is to run?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Check {
+    /// Hash of what runs; absent: nothing was ever activated.
+    pub software: Option<Digest>,
+}
+
+/// The answer to [`Check`]. Where it is not [`Verdict::GoOn`], the node opens a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Checked {
+    /// Whether it runs what it is to run.
+    pub verdict: Verdict,
+}
+
 /// How a node is to keep its link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -33,7 +33,7 @@ pub use fleet::{
     NodeView, Origin, PackageView, Presence, Scope, Selector, StoredTrial,
 };
 pub use link::{
-    Ask, FromNode, Have, Hello, Hold, Installed, LinkSettings, NodeEnd, NodeProgress, ToNode,
+    Ask, Check, Checked, FromNode, Have, Hello, Hold, Installed, LinkSettings, NodeEnd, NodeProgress, ToNode,
     Verdict,
 };
 pub use member::{FleetChange, Join, MemberState, Membership};

@@ -74,8 +74,8 @@ fn take(list: &mut Vec<Package>, package: Package, node: &Characteristics) {
     }
 }
 
-/// The newest package that is meant, of those that run there.
-fn meant<'s>(
+/// The newest package that is meant, of those that run on a node like this.
+pub fn meant<'s>(
     reference: &PackageRef,
     shelf: &'s Shelf,
     node: &Characteristics,

@@ -232,6 +232,34 @@ impl Rollout {
         part.is_some_and(|part| part.late || !matches!(part.phase, NodePhase::LeftOut { .. }))
     }
 
+    /// The nodes that run their target after this wave if all goes well, with its list: those of this
+    /// wave and of earlier ones that take part and have not failed.
+    pub fn after_wave(&self, wave: u32) -> BTreeMap<NodeName, Digest> {
+        let takes_part = |part: &Part| match part.phase {
+            NodePhase::Open
+            | NodePhase::Asked
+            | NodePhase::Accepted
+            | NodePhase::Vetoed { .. }
+            | NodePhase::Later { .. }
+            | NodePhase::Absent => !part.late,
+            NodePhase::Changing
+            | NodePhase::Waiting
+            | NodePhase::Switched
+            | NodePhase::Trial
+            | NodePhase::Done => true,
+            NodePhase::Impossible { .. }
+            | NodePhase::LeftOut { .. }
+            | NodePhase::Failed { .. }
+            | NodePhase::GoingBack
+            | NodePhase::WentBack { .. } => false,
+        };
+        let parts = self.parts.iter();
+        let parts = parts.filter(|(_, part)| part.wave <= wave && takes_part(part));
+        parts
+            .map(|(name, part)| (name.clone(), part.list))
+            .collect()
+    }
+
     /// What has to be stored, before anything that the last steps answered is done.
     pub fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)

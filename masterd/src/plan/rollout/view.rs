@@ -30,6 +30,11 @@ impl Rollout {
                 .collect(),
         }
     }
+
+    /// One node's part of it.
+    pub fn part_view(&self, node: &NodeName) -> Option<NodeRollout> {
+        self.parts.get(node).map(|part| shown(node, part))
+    }
 }
 
 fn shown(node: &NodeName, part: &Part) -> NodeRollout {
