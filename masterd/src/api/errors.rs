@@ -89,6 +89,9 @@ impl IntoResponse for Refused {
 
 impl From<store::Error> for Refused {
     fn from(error: store::Error) -> Self {
+        if matches!(error, store::Error::Key { .. }) {
+            return Self::invalid("no name is so long, or has such characters");
+        }
         Self::failed(&error)
     }
 }
@@ -98,7 +101,8 @@ impl From<trust::Error> for Refused {
         use trust::Error as E;
         let text = error.to_string();
         match error {
-            E::Store(_) | E::Certificate { .. } | E::File { .. } | E::Io(_) | E::Random(_) => {
+            E::Store(error) => error.into(),
+            E::Certificate { .. } | E::File { .. } | E::Io(_) | E::Random(_) => {
                 Self::failed(&error)
             }
             E::Conflict => Self::conflict("busy", text).hint("send the same request again"),
@@ -135,7 +139,8 @@ impl From<engine::Error> for Refused {
             E::Overlap(_) => Self::conflict("overlap", text)
                 .hint("wait for it, abort it, or put it aside: --supersede"),
             E::Conflict(_) => Self::conflict("busy", text),
-            E::Shelf(_) | E::Store(_) | E::Document(_) | E::Object { .. } => Self::failed(&error),
+            E::Store(error) => error.into(),
+            E::Shelf(_) | E::Document(_) | E::Object { .. } => Self::failed(&error),
             E::Stopped => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", text)
                 .hint("try again in a moment"),
         }

@@ -188,9 +188,10 @@ impl Engine {
             FromNode::Ballot(ballot) => {
                 let (node, ballot) = (name.clone(), *ballot);
                 let (id, objects) = (ballot.rollout, matches!(ballot.vote, Vote::Veto { .. }));
+                let before = self.pending.effects.len();
                 self.step(id, Event::Voted { node, ballot });
                 if objects {
-                    self.vetoed(id, name);
+                    self.vetoed(id, name, before);
                 }
             }
             FromNode::Progress(progress) => self.progressed(name, progress),

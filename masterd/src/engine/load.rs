@@ -40,6 +40,7 @@ impl Engine {
             audit: parts.audit,
             hooks: parts.hooks,
             checks: super::notes::Checks::default(),
+            patches: super::patches::Patches::start(std::sync::Arc::clone(&parts.shelf)),
             shelf: parts.shelf,
             key: parts.key,
             link: parts.link,

@@ -24,6 +24,7 @@ mod load;
 mod node;
 mod notes;
 mod packages;
+mod patches;
 mod people;
 mod prepare;
 pub mod records;
@@ -94,6 +95,7 @@ pub(super) struct Engine {
     audit: Audit,
     hooks: Hooks,
     checks: notes::Checks,
+    patches: patches::Patches,
     fence: Fence,
     shelf: Arc<Shelf>,
     key: SecretKey,

@@ -11,6 +11,7 @@ use super::writes::Effect;
 use super::{Engine, Handle};
 use crate::clock;
 use crate::hooks::{Occasion, What};
+use crate::plan::negotiate;
 use crate::plan::rollout::{Note, Rollout};
 
 /// What a check of one node needs: read by requests, written by the engine when it is stored.
@@ -34,14 +35,12 @@ impl Row {
     }
 
     fn verdict(self, software: Option<Digest>, now: u64) -> Verdict {
-        if self.quarantined {
-            return Verdict::Quarantined;
-        }
-        match self.wanted {
-            None => Verdict::Unassigned,
-            Some(wanted) if software == Some(wanted) || self.held_until > now => Verdict::GoOn,
-            Some(_) => Verdict::Differs,
-        }
+        negotiate::verdict(
+            software,
+            self.wanted,
+            self.quarantined,
+            self.held_until > now,
+        )
     }
 }
 
@@ -113,12 +112,14 @@ impl Engine {
             return;
         };
         if let Some((event, node, reason)) = occasion(rollout, note) {
-            self.hook(id, (event, node, reason));
+            let occasion = self.occasion(id, (event, node, reason));
+            self.pending.effect(Effect::Hook(Box::new(occasion)));
         }
     }
 
-    /// A node has objected, where its ballot counted.
-    pub(super) fn vetoed(&mut self, id: RolloutId, name: &NodeName) {
+    /// A node has objected, where its ballot counted; told before what came of it, which stands
+    /// behind the first `before` effects.
+    pub(super) fn vetoed(&mut self, id: RolloutId, name: &NodeName, before: usize) {
         let part = self.rollouts.get(&id).and_then(|one| one.parts().get(name));
         let Some(NodePhase::Vetoed { objections }) = part.map(|part| &part.phase) else {
             return;
@@ -126,21 +127,27 @@ impl Engine {
         let one = |it: &model::wire::Objection| format!("{}: {}", it.process, it.reason);
         let reasons: Vec<String> = objections.iter().map(one).collect();
         let what = (What::Vetoed, Some(name.clone()), reasons.join("; "));
-        self.hook(id, what);
+        let occasion = self.occasion(id, what);
+        let effect = Effect::Hook(Box::new(occasion));
+        let at = before.min(self.pending.effects.len());
+        self.pending.effects.insert(at, effect);
     }
 
-    fn hook(&mut self, id: RolloutId, (event, node, reason): (What, Option<NodeName>, String)) {
+    fn occasion(
+        &self,
+        id: RolloutId,
+        (event, node, reason): (What, Option<NodeName>, String),
+    ) -> Occasion {
         let rollout = self.rollouts.get(&id);
         let head = rollout.map(Rollout::head);
-        let occasion = Occasion {
+        Occasion {
             rollout: Some(id),
             phase: head.map(|head| head.phase),
             by: head.map(|head| head.by.clone()),
             node,
             tally: rollout.map(|one| Box::new(crate::plan::tally::of(one.parts().values()))),
             ..Occasion::new(event, reason)
-        };
-        self.pending.effect(Effect::Hook(Box::new(occasion)));
+        }
     }
 
     /// Two live links have one identity.

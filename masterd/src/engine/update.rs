@@ -20,6 +20,7 @@ impl Engine {
     /// What the update would do, as far as the master can tell.
     pub(super) fn plan(&mut self, update: &Update) -> Result<FleetPlan, Error> {
         let prepared = self.prepare(update)?;
+        self.foresee(&prepared);
         let discrepancies = self.new_discrepancies(&prepared);
         let nodes: Vec<PlannedNode> = prepared.iter().map(|one| self.planned_node(one)).collect();
         Ok(FleetPlan {
@@ -46,6 +47,9 @@ impl Engine {
         for one in &prepared {
             self.offer(&one.made)?;
             let base_list = self.base_list(&one.name)?;
+            if let Some(base_list) = base_list {
+                self.patch(base_list, one.made.list);
+            }
             planned.extend(self.part(one, base_list));
         }
         let id = RolloutId(self.next_rollout);

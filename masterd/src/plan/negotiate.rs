@@ -25,6 +25,21 @@ pub struct Answer {
     pub discrepancies: Vec<String>,
 }
 
+/// Whether a node that runs `software` runs what it is to run. A held one goes on as it is.
+pub fn verdict(
+    software: Option<Digest>,
+    wanted: Option<Digest>,
+    quarantined: bool,
+    held: bool,
+) -> Verdict {
+    match wanted {
+        _ if quarantined => Verdict::Quarantined,
+        None => Verdict::Unassigned,
+        Some(wanted) if software == Some(wanted) || held => Verdict::GoOn,
+        Some(_) => Verdict::Differs,
+    }
+}
+
 /// What a node is told, by what it says that it runs. `quarantined`: two live links have its
 /// identity. `now` in seconds since 1970.
 pub fn answer(
@@ -33,25 +48,22 @@ pub fn answer(
     quarantined: bool,
     now: u64,
 ) -> Answer {
-    let of = |verdict, send| Answer {
+    let held = installed.hold.as_ref().filter(|hold| hold.until > now);
+    let wanted = decided.map(|decided| decided.software);
+    let verdict = verdict(installed.software, wanted, quarantined, held.is_some());
+    let mut answer = Answer {
         verdict,
-        send,
+        send: false,
         discrepancies: Vec::new(),
     };
-    if quarantined {
-        return of(Verdict::Quarantined, false);
-    }
-    let Some(decided) = decided else {
-        return of(Verdict::Unassigned, false);
+    let Some(decided) = decided.filter(|_| !quarantined) else {
+        return answer;
     };
     let differs = installed.software != Some(decided.software);
-    let mut answer = if differs {
-        of(Verdict::Differs, true)
-    } else {
-        // It may hold an older document, which it must not go back to.
-        let newer = (decided.epoch, decided.counter) > (installed.epoch, installed.counter);
-        of(Verdict::GoOn, newer)
-    };
+    // It may hold an older document, which it must not go back to. A held one would refuse, and
+    // says so itself when the hold has ended.
+    let newer = (decided.epoch, decided.counter) > (installed.epoch, installed.counter);
+    answer.send = (differs || newer) && held.is_none();
     if (installed.epoch, installed.counter) > (decided.epoch, decided.counter) {
         answer.discrepancies.push(format!(
             "it has taken a wanted state {}.{} that this master has not given ({}.{} was its last): \
@@ -59,14 +71,10 @@ pub fn answer(
             installed.epoch, installed.counter, decided.epoch, decided.counter
         ));
     }
-    if let Some(hold) = installed.hold.as_ref().filter(|hold| hold.until > now) {
-        answer.discrepancies.push(format!(
-            "held at the node until {}: {}",
-            crate::clock::rfc3339(hold.until),
-            hold.reason
-        ));
-        // It would refuse; it says so itself when the hold has ended.
-        answer.send = false;
+    if let Some(hold) = held {
+        let until = crate::clock::rfc3339(hold.until);
+        let held = format!("held at the node until {until}: {}", hold.reason);
+        answer.discrepancies.push(held);
     }
     if installed.committed.is_some()
         && installed.committed != installed.software
@@ -123,7 +131,8 @@ mod tests {
             until: 100,
         });
         let told = answer(&held, Some(decided(4)), false, 99);
-        assert!(!told.send && told.discrepancies[0].contains("debugging"));
+        assert_eq!((told.verdict, told.send), (Verdict::GoOn, false));
+        assert!(told.discrepancies[0].contains("debugging"));
         assert!(answer(&held, Some(decided(4)), false, 100).send);
     }
 

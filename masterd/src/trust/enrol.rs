@@ -178,7 +178,7 @@ impl Authority {
         let _changing = self.inner.changing.lock().await;
         let mut waiting = self.pending().await?;
         waiting.retain(|(print, one)| {
-            one.name == *name && fingerprint.is_none_or(|wanted| wanted == print)
+            one.name == *name && fingerprint.is_none_or(|wanted| print.starts_with(wanted))
         });
         let ambiguous = Error::Ambiguous {
             name: name.to_string(),

@@ -1,5 +1,11 @@
 //! A real masterd, and scripted nodes that speak the real link over real mutual TLS.
 
+#![allow(
+    dead_code,
+    clippy::wildcard_enum_match_arm,
+    reason = "each test uses its part of it"
+)]
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -24,6 +30,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 /// Nothing here takes longer, however busy the machine is.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -35,6 +42,7 @@ pub struct Master {
     child: Child,
     pub profile: Profile,
     client: reqwest::Client,
+    environment: Vec<(String, String)>,
 }
 
 impl Drop for Master {
@@ -44,10 +52,11 @@ impl Drop for Master {
     }
 }
 
-fn start(config: &Path) -> Child {
+fn start(config: &Path, environment: &[(String, String)]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_masterd"))
         .arg("--config")
         .arg(config)
+        .envs(environment.iter().cloned())
         .env("CHANGEOVER_LOG", "warn")
         .stdin(Stdio::null())
         .spawn()
@@ -56,6 +65,20 @@ fn start(config: &Path) -> Child {
 
 impl Master {
     pub async fn new() -> Self {
+        Self::with("", &[]).await
+    }
+
+    /// With more in its configuration and its environment.
+    pub async fn with(more: &str, environment: &[(String, String)]) -> Self {
+        Self::made(more, "retry-from = \"1s\"", environment).await
+    }
+
+    /// With these settings of its links.
+    pub async fn with_link(link: &str) -> Self {
+        Self::made("", link, &[]).await
+    }
+
+    async fn made(more: &str, link: &str, environment: &[(String, String)]) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0")
@@ -66,7 +89,7 @@ impl Master {
         let config = dir.path().join("masterd.toml");
         let state = dir.path().join("state");
         let text = format!(
-            "state-dir = \"{}\"\nlisten = \"127.0.0.1:{port}\"\n[link]\nretry-from = \"1s\"\n",
+            "state-dir = \"{}\"\nlisten = \"127.0.0.1:{port}\"\n{more}\n[link]\n{link}\n",
             state.display()
         );
         fs_err::write(&config, text).unwrap();
@@ -94,13 +117,14 @@ impl Master {
             .no_proxy()
             .build()
             .unwrap();
-        let child = start(&config);
+        let child = start(&config, environment);
         let master = Self {
             dir,
             port,
             child,
             profile,
             client,
+            environment: environment.to_vec(),
         };
         master.is_up().await;
         master
@@ -121,11 +145,77 @@ impl Master {
     pub async fn killed(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = start(&self.dir.path().join("masterd.toml"));
+        self.child = start(&self.dir.path().join("masterd.toml"), &self.environment);
         self.is_up().await;
     }
 
-    fn url(&self, path: &str) -> String {
+    pub fn state(&self) -> std::path::PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Whatever is asked for, with the first operator's token.
+    pub async fn ask(&self, method: reqwest::Method, path: &str, body: Vec<u8>) -> (u16, String) {
+        // Links and streams of events end with the first answer: no upgrade is asked for.
+        let request = self.client.request(method, self.url(path)).body(body);
+        let sent = request.bearer_auth(&self.profile.token).send().await;
+        let answer = sent.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.text().await.unwrap_or_default())
+    }
+
+    /// A certificate that the fleet's CA has signed, whatever it says, good for so many seconds.
+    pub fn minted(&self, uri: &str, seconds: u64) -> (String, String) {
+        let read =
+            |name: &str| fs_err::read_to_string(self.state().join("trust").join(name)).unwrap();
+        let key = rcgen::KeyPair::from_pem(&read("ca.key")).unwrap();
+        let issuer = rcgen::Issuer::from_ca_cert_pem(&read("ca.pem"), key).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names = vec![rcgen::SanType::URI(uri.try_into().unwrap())];
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = Duration::from_secs(now.unwrap().as_secs());
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        params.not_before = epoch + now.saturating_sub(Duration::from_mins(1));
+        params.not_after = epoch + (now + Duration::from_secs(seconds));
+        let made = params.signed_by(&key, &issuer).unwrap();
+        (made.pem(), key.serialize_pem())
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The profile's file, as `pkgtool fleet` takes it.
+    pub fn profile_file(&self) -> std::path::PathBuf {
+        self.dir.path().join("operator.toml")
+    }
+
+    /// Looks on at what happens, as whoever has this token.
+    pub async fn events(&self, token: &str) -> WebSocketStream<TlsStream<TcpStream>> {
+        let mut roots = rustls::RootCertStore::empty();
+        for one in CertificateDer::pem_slice_iter(self.profile.ca.as_bytes()) {
+            roots.add(one.unwrap()).unwrap();
+        }
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+        let stream = secured(self.port, config.with_no_client_auth()).await;
+        let url = format!("wss://127.0.0.1:{}/v1/events", self.port);
+        let mut request = url.into_client_request().unwrap();
+        let bearer = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert("authorization", bearer);
+        let opened = tokio_tungstenite::client_async(request, stream).await;
+        opened.unwrap().0
+    }
+
+    pub fn url(&self, path: &str) -> String {
         format!("https://127.0.0.1:{}{path}", self.port)
     }
 
@@ -198,39 +288,97 @@ impl Master {
         let token: IssuedToken = self.post("/v1/tokens", &new).await;
         let mut parts = token.token.0.split('.').skip(1);
         let secret = format!("{}.{}", parts.next().unwrap(), parts.next().unwrap());
-        let key = rcgen::KeyPair::generate().unwrap();
-        let name: NodeName = name.parse().unwrap();
-        let mut request = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        request
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, name.as_str());
-        let facts = Facts {
-            arch: "x86_64".to_owned(),
-            ..Facts::default()
-        };
-        let enrol = Enrol {
-            name: name.clone(),
-            request: request.serialize_request(&key).unwrap().pem().unwrap(),
+        let mut newcomer = Newcomer::new(name);
+        newcomer.enrol.token = Some(secret);
+        self.comes_in(newcomer).await.expect("it is let in")
+    }
+
+    /// A machine with a token, that wants to have this name.
+    pub async fn newcomer_with_token(&self, name: &str) -> Enrol {
+        let new = serde_json::json!({"uses": 1, "seconds": 600});
+        let token: IssuedToken = self.post("/v1/tokens", &new).await;
+        let mut parts = token.token.0.split('.').skip(1);
+        let secret = format!("{}.{}", parts.next().unwrap(), parts.next().unwrap());
+        Enrol {
             token: Some(secret),
-            facts: facts.clone(),
+            ..Newcomer::new(name).enrol
+        }
+    }
+
+    /// A node that has no token, and asks.
+    pub async fn waits(&self, name: &str) -> Newcomer {
+        let mut newcomer = Newcomer::new(name);
+        let answer = self.post("/v1/enrol", &newcomer.enrol).await;
+        let EnrolAnswer::Pending { fingerprint, .. } = answer else {
+            panic!("it does not wait");
         };
-        let EnrolAnswer::Enrolled(enrolled) = self.post("/v1/enrol", &enrol).await else {
-            panic!("not enrolled");
+        newcomer.fingerprint = Some(fingerprint);
+        newcomer
+    }
+
+    /// Asks to be let in; `None`: it waits.
+    pub async fn comes_in(&self, newcomer: Newcomer) -> Option<Scripted> {
+        let enrolled = match self.post("/v1/enrol", &newcomer.enrol).await {
+            EnrolAnswer::Enrolled(enrolled) => enrolled,
+            EnrolAnswer::Pending { .. } => return None,
         };
-        Scripted {
-            name,
-            facts,
+        Some(Scripted {
+            name: newcomer.enrol.name,
+            facts: newcomer.enrol.facts,
             port: self.port,
             ca: enrolled.ca.clone(),
             certificate: enrolled.certificate.clone(),
-            key: key.serialize_pem(),
+            key: newcomer.key.serialize_pem(),
             master_key: PublicKey::parse(&enrolled.master_key).unwrap().0,
             installed: Installed::default(),
             have: Have::default(),
             boot: "first".to_owned(),
             socket: None,
+        })
+    }
+}
+
+/// A machine that wants to be a node.
+pub struct Newcomer {
+    key: rcgen::KeyPair,
+    pub enrol: Enrol,
+    pub fingerprint: Option<String>,
+}
+
+/// Whose a certificate is.
+pub fn peer(pem: &str) -> Option<masterd::trust::Peer> {
+    masterd::trust::Peer::read(&CertificateDer::from_pem_slice(pem.as_bytes()).ok()?)
+}
+
+impl Newcomer {
+    pub fn new(name: &str) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut request = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        request
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        let enrol = Enrol {
+            name: name.parse().unwrap(),
+            request: request.serialize_request(&key).unwrap().pem().unwrap(),
+            token: None,
+            facts: Facts {
+                arch: "x86_64".to_owned(),
+                ..Facts::default()
+            },
+        };
+        Self {
+            key,
+            enrol,
+            fingerprint: None,
         }
     }
+}
+
+async fn secured(port: u16, config: rustls::ClientConfig) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let host = ServerName::try_from("127.0.0.1").unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    connector.connect(host, stream).await.unwrap()
 }
 
 /// A node that does what the test says.
@@ -266,7 +414,71 @@ impl Scripted {
         }
     }
 
+    pub fn is_open(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// Another certificate and its key.
+    pub fn wear(&mut self, (certificate, key): &(String, String)) {
+        self.certificate.clone_from(certificate);
+        self.key.clone_from(key);
+    }
+
+    /// A link on which nothing was said.
+    pub async fn raw(&self) -> WebSocketStream<TlsStream<TcpStream>> {
+        self.open().await
+    }
+
+    /// Opens the link, and says nothing.
+    pub async fn open_silently(&mut self) {
+        self.socket = Some(self.open().await);
+    }
+
+    /// Bytes that are no request: the status of the answer, 0 where there is none.
+    pub async fn garbage(&self, bytes: &[u8]) -> (u16, String) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = self.secured().await;
+        stream.write_all(bytes).await.ok();
+        stream.shutdown().await.ok();
+        let mut answer = Vec::new();
+        drop(tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await.unwrap());
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let status = text.split(' ').nth(1).and_then(|it| it.parse().ok());
+        (status.unwrap_or(0), text)
+    }
+
+    /// The same node, whose way to the master leads through another port.
+    pub fn through(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
     async fn open(&self) -> WebSocketStream<TlsStream<TcpStream>> {
+        let url = format!("wss://127.0.0.1:{}/v1/link", self.port);
+        let opened = tokio_tungstenite::client_async(url, self.secured().await).await;
+        opened.unwrap().0
+    }
+
+    /// One request with the node's certificate: the status and the body.
+    pub async fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = self.secured().await;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // Closed without a word, behind what was wanted.
+        drop(stream.read_to_end(&mut answer).await);
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+
+    async fn secured(&self) -> TlsStream<TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
         for one in CertificateDer::pem_slice_iter(self.ca.as_bytes()) {
             roots.add(one.unwrap()).unwrap();
@@ -276,15 +488,28 @@ impl Scripted {
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
         let config = rustls::ClientConfig::builder().with_root_certificates(roots);
         let config = config.with_client_auth_cert(chain, key).unwrap();
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        let host = ServerName::try_from("127.0.0.1").unwrap();
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let stream = connector.connect(host, stream).await.unwrap();
-        let url = format!("wss://127.0.0.1:{}/v1/link", self.port);
-        tokio_tungstenite::client_async(url, stream)
-            .await
-            .unwrap()
-            .0
+        secured(self.port, config).await
+    }
+
+    /// Whatever it wants to say.
+    pub async fn say_text(&mut self, text: &str) {
+        let socket = self.socket.as_mut().unwrap();
+        drop(socket.send(Message::text(text.to_owned())).await);
+    }
+
+    /// Whether the master has read all that was said: it answers a ping; `false`: the link ended.
+    pub async fn is_heard(&mut self) -> bool {
+        let socket = self.socket.as_mut().unwrap();
+        if socket.send(Message::Ping(Vec::new().into())).await.is_err() {
+            return false;
+        }
+        loop {
+            match tokio::time::timeout(SOON, socket.next()).await.unwrap() {
+                Some(Ok(Message::Pong(_))) => return true,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return false,
+                Some(Ok(_)) => {}
+            }
+        }
     }
 
     /// Opens the link, says hello, and answers what the master says of it.
@@ -404,6 +629,15 @@ impl Scripted {
         self.say(&FromNode::Ended(Box::new(end))).await;
     }
 
+    /// It accepts, changes when it is told, and is committed; the ids are what it runs then.
+    pub async fn follows(&mut self, id: RolloutId, active: &[model::PackageId]) {
+        let wanted = self.wanted().await;
+        self.become_it(&wanted);
+        self.have.active = active.to_vec();
+        self.end(id, &wanted, Outcome::Done).await;
+        self.is_committed(id).await;
+    }
+
     pub async fn is_committed(&mut self, id: RolloutId) {
         match self.next().await {
             ToNode::Commit { rollout } => assert_eq!(rollout, id),
@@ -414,6 +648,28 @@ impl Scripted {
 
 /// An envelope with one package of one file.
 pub fn envelope(name: &str, version: &str, text: &str) -> Vec<u8> {
+    packed(manifest(name, version, text), text)
+}
+
+/// The same, with more in its manifest.
+pub fn envelope_with((name, version): (&str, &str), edit: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+    let text = format!("{name} {version}");
+    let mut manifest = manifest(name, version, &text);
+    edit(&mut manifest);
+    packed(manifest, &text)
+}
+
+fn packed(manifest: Manifest, text: &str) -> Vec<u8> {
+    let package = WritePackage::new(manifest).unwrap();
+    let mut writer = Writer::new(Vec::new(), &[package]).unwrap();
+    writer
+        .object(&mut Compressor::new().unwrap(), text.as_bytes())
+        .unwrap();
+    writer.finish().unwrap()
+}
+
+/// A package of one file.
+pub fn manifest(name: &str, version: &str, text: &str) -> Manifest {
     let mut manifest = Manifest::new(name.parse().unwrap(), version.parse().unwrap());
     let digest = Digest::of(text.as_bytes());
     manifest.files.push(FileEntry {
@@ -436,10 +692,5 @@ pub fn envelope(name: &str, version: &str, text: &str) -> Vec<u8> {
             interpreter: None,
         })),
     });
-    let package = WritePackage::new(manifest).unwrap();
-    let mut writer = Writer::new(Vec::new(), &[package]).unwrap();
-    writer
-        .object(&mut Compressor::new().unwrap(), text.as_bytes())
-        .unwrap();
-    writer.finish().unwrap()
+    manifest
 }
