@@ -186,6 +186,212 @@ async fn what_the_master_does_not_answer_goes_back_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_check_runs_after_the_switch_and_one_that_fails_takes_the_node_back_by_itself() {
+    let mut fleet = Fleet::start().await;
+    fleet.runs(&[web("1")], 1).await;
+    let before = fleet.follow.membership().installed.software;
+    let seen = fleet.node.etc("web.conf").display().to_string();
+    let script = format!("cat {seen}; echo; echo is bad >&2; exit 3");
+    let what = fleet.master.import(&[web("2")], &here());
+    let mut wanted = fleet.master.wanted(what, 2);
+    wanted.orders.check = vec!["sh".to_owned(), "-c".to_owned(), script];
+    fleet.link.say(&fleet.master.sign(&wanted)).await;
+    let end = fleet.link.end().await;
+    assert_eq!(
+        end.check,
+        Some((3, "2\nis bad".to_owned())),
+        "it saw the new set"
+    );
+    assert_eq!(end.report.unwrap().outcome, Outcome::RolledBack);
+    assert!(end.detail.unwrap().contains("exit status 3"));
+    assert_eq!(end.installed.software, before);
+    assert_eq!(end.installed.committed, before);
+    assert_eq!(fleet.etc("web.conf"), "1");
+    // The same with one that is content, and which did not know what the other one has learned.
+    let mut wanted = fleet.master.wanted(what, 3);
+    wanted.orders.check = vec!["sh".to_owned(), "-c".to_owned(), "echo well".to_owned()];
+    fleet.link.say(&fleet.master.sign(&wanted)).await;
+    let end = fleet.link.end().await;
+    assert_eq!(end.check, Some((0, "well".to_owned())));
+    assert_eq!(end.report.unwrap().outcome, Outcome::Done);
+    let rollout = wanted.orders.rollout.unwrap();
+    fleet.link.say(&ToNode::Commit { rollout }).await;
+    assert_eq!(fleet.link.installed().await.committed, Some(what.1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_goes_on_is_ended_by_an_abort_and_run_again_after_a_kill() {
+    let mut fleet = Fleet::start().await;
+    fleet.runs(&[web("1")], 1).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mark = dir.path().join("runs");
+    let script = format!("echo run >> {}; exec sleep 1000", mark.display());
+    let runs = async |times: usize| {
+        let lines = || fs_err::read_to_string(&mark).unwrap_or_default();
+        let all = async {
+            while lines().lines().count() < times {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let within = std::time::Duration::from_secs(30);
+        tokio::time::timeout(within, all).await.unwrap();
+    };
+    let what = fleet.master.import(&[web("2")], &here());
+    let mut wanted = fleet.master.wanted(what, 2);
+    wanted.orders.check = vec!["sh".to_owned(), "-c".to_owned(), script];
+    fleet.link.say(&fleet.master.sign(&wanted)).await;
+    runs(1).await;
+    let Fleet {
+        master,
+        node,
+        sysmgrd,
+        follow,
+        link,
+    } = fleet;
+    drop((follow, link));
+    let script = Arc::clone(&sysmgrd.script);
+    sysmgrd.stop();
+    let (dir, config) = node.kill();
+    let _sysmgrd = Sysmgrd::with(&config, script);
+    let node = Node::over(dir, config.clone());
+    let _follow = node.follow();
+    let (mut link, hello) = master.welcome(Verdict::Differs).await;
+    assert_eq!(hello.installed.software, Some(what.1));
+    runs(2).await;
+    let abort = ToNode::Abort {
+        rollout: wanted.orders.rollout.unwrap(),
+        reason: "enough".to_owned(),
+    };
+    link.say(&abort).await;
+    let end = link.end().await;
+    assert!(end.detail.unwrap().ends_with("takes it back: enough"));
+    assert_eq!(end.report.unwrap().outcome, Outcome::RolledBack);
+    assert_eq!(fs_err::read_to_string(node.etc("web.conf")).unwrap(), "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_the_new_set_cuts_off_goes_back_by_itself_and_says_so_when_it_is_back() {
+    let mut fleet = Fleet::start().await;
+    fleet.runs(&[web("1")], 1).await;
+    let before = fleet.follow.membership().installed.software;
+    let what = fleet.master.import(&[web("2")], &here());
+    let mut wanted = fleet.master.wanted(what, 2);
+    wanted.orders.contact_timeout_ms = 2000;
+    fleet.sysmgrd.script(|script| script.hold = true);
+    fleet.link.say(&fleet.master.sign(&wanted)).await;
+    fleet.sysmgrd.begun().await;
+    // The switch takes the network with it.
+    let Fleet {
+        master,
+        node,
+        sysmgrd,
+        follow,
+        link,
+    } = fleet;
+    master.away(true);
+    drop(link);
+    sysmgrd.let_go();
+    let etc = || fs_err::read_to_string(node.etc("web.conf")).unwrap();
+    let mut seen = follow.watch();
+    let phase = |phase: &'static str| {
+        move |seen: &model::wire::Membership| {
+            seen.change.as_ref().is_some_and(|one| one.phase == phase)
+        }
+    };
+    seen.wait_for(phase("contact")).await.unwrap();
+    assert_eq!(etc(), "2");
+    assert!(!follow.membership().connected);
+    seen.wait_for(|seen| seen.change.is_none()).await.unwrap();
+    assert_eq!(etc(), "1");
+    let now = follow.membership();
+    assert_eq!(now.installed.software, before);
+    assert!(!now.connected, "nobody helped it");
+    master.away(false);
+    let (mut link, hello) = master.welcome(Verdict::Differs).await;
+    assert_eq!(hello.installed.software, before);
+    let end = link.end().await;
+    assert!(end.detail.unwrap().contains("not in contact"));
+    assert_eq!(end.report.unwrap().outcome, Outcome::RolledBack);
+    // The decision is not carried out once more by itself.
+    link.say(&master.sign(&wanted)).await;
+    assert_eq!(link.end().await.counter, wanted.counter);
+    assert_eq!(etc(), "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_cut_off_goes_back_though_installd_was_killed_meanwhile() {
+    let mut fleet = Fleet::start().await;
+    fleet.runs(&[web("1")], 1).await;
+    let before = fleet.follow.membership().installed.software;
+    let what = fleet.master.import(&[web("2")], &here());
+    let mut wanted = fleet.master.wanted(what, 2);
+    wanted.orders.contact_timeout_ms = 2000;
+    fleet.link.say(&fleet.master.sign(&wanted)).await;
+    assert_eq!(fleet.link.end().await.installed.software, Some(what.1));
+    let Fleet {
+        master,
+        node,
+        sysmgrd,
+        follow,
+        link,
+    } = fleet;
+    master.away(true);
+    drop((follow, link));
+    let script = Arc::clone(&sysmgrd.script);
+    sysmgrd.stop();
+    let (dir, config) = node.kill();
+    let sysmgrd = Sysmgrd::with(&config, script);
+    let node = Node::over(dir, config.clone());
+    let follow = node.follow();
+    let mut seen = follow.watch();
+    let is_back =
+        |seen: &model::wire::Membership| seen.change.is_none() && seen.installed.software == before;
+    seen.wait_for(is_back).await.unwrap();
+    assert_eq!(fs_err::read_to_string(node.etc("web.conf")).unwrap(), "1");
+    assert_eq!(sysmgrd.running().len(), 1);
+    master.away(false);
+    let (mut link, _) = master.welcome(Verdict::Differs).await;
+    let end = link.end().await;
+    assert_eq!(end.report.unwrap().outcome, Outcome::RolledBack);
+    assert!(end.detail.unwrap().contains("not in contact"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_off_node_that_is_rebooted_runs_what_it_ran_before_without_the_master() {
+    let mut fleet = Fleet::start().await;
+    fleet.runs(&[web("1")], 1).await;
+    let before = fleet.follow.membership().installed.software;
+    let what = fleet.master.import(&[web("2")], &here());
+    let wanted = fleet.master.wanted(what, 2);
+    fleet.link.say(&fleet.master.sign(&wanted)).await;
+    assert_eq!(fleet.link.end().await.installed.software, Some(what.1));
+    let Fleet {
+        master,
+        node,
+        sysmgrd,
+        follow,
+        link,
+    } = fleet;
+    master.away(true);
+    drop((follow, link));
+    let script = Arc::clone(&sysmgrd.script);
+    sysmgrd.stop();
+    let (dir, config) = node.kill();
+    fs_err::write(&config.boot_id_file, "boot-2\n").unwrap();
+    script.lock().unwrap().running.clear();
+    let sysmgrd = Sysmgrd::with(&config, script);
+    let node = Node::over(dir, config.clone());
+    let _follow = node.follow();
+    sysmgrd.runs(&[("web", 1)]).await;
+    assert_eq!(fs_err::read_to_string(node.etc("web.conf")).unwrap(), "1");
+    master.away(false);
+    let (mut link, hello) = master.welcome(Verdict::Differs).await;
+    assert_eq!(hello.installed.software, before);
+    let end = link.end().await;
+    assert_eq!(end.report.unwrap().outcome, Outcome::RolledBack);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_first_set_that_is_not_answered_leaves_the_node_as_empty_as_it_was() {
     let mut fleet = Fleet::start().await;
     let what = fleet.master.import(&[web("1")], &here());

@@ -16,9 +16,10 @@ use resolve::fleet::software_hash;
 use tokio::sync::{mpsc, oneshot};
 
 use super::fetch::{self, Fetch};
-use super::kept::{Pending, Phase};
-use super::{Carrying, Error, Follower, Message, judge, now};
+use super::kept::Pending;
+use super::{Carrying, Error, Follower, Message, contact, judge, now};
 use crate::engine::{self, Gate};
+use crate::sys::check;
 use crate::sys::objects::Objects;
 use crate::sys::packages::parts::Parts;
 use crate::sys::packages::regular;
@@ -29,8 +30,14 @@ pub(super) enum Carried {
     Staged(Wanted, Result<Vec<PackageId>, String>),
     /// The engine is done.
     Changed(Wanted, Result<ChangeReport, String>),
+    /// Its check is done, or could not be run.
+    Checked(
+        Wanted,
+        Option<Box<ChangeReport>>,
+        Result<check::Checked, String>,
+    ),
     /// The engine has taken it back, or not.
-    WentBack(Result<ChangeReport, String>, String),
+    WentBack(Result<ChangeReport, String>),
 }
 
 impl Follower {
@@ -184,16 +191,14 @@ impl Follower {
                 }
             }
             Carried::Changed(wanted, report) => self.changed(&wanted, report).await,
-            Carried::WentBack(report, why) => self.went_back(report, &why).await,
+            Carried::Checked(wanted, report, said) => self.checked(&wanted, report, said).await,
+            Carried::WentBack(report) => self.went_back(report).await,
         }
     }
 
     /// Has the engine do it. That it was told is on the disk before it is.
     fn change(&mut self, wanted: &Wanted, list: Vec<PackageId>) -> Result<(), Error> {
-        self.state.pending = Some(Pending {
-            wanted: wanted.clone(),
-            phase: Phase::Changing,
-        });
+        self.state.pending = Some(Pending::new(wanted.clone()));
         self.save()?;
         let orders = &wanted.orders;
         let request = Request {
@@ -263,13 +268,15 @@ impl Follower {
         };
         let runs = report.outcome == Outcome::Done && !report.unfinished;
         let waits = runs && report.trial;
-        if let Some(pending) = self.state.pending.as_mut().filter(|_| waits) {
-            pending.phase = match wanted.orders.contact_timeout_ms {
-                0 => Phase::Trial,
-                ms => Phase::Contact {
-                    back_at: now() + ms.div_ceil(1000),
-                },
-            };
+        fetch::empty(&self.spool());
+        if let Some(why) = abort.filter(|_| waits) {
+            return self.go_back(why);
+        }
+        if waits && !wanted.orders.check.is_empty() {
+            return self.begin_check(wanted, Some(Box::new(report)));
+        }
+        if waits {
+            self.set_phase(contact::uncommitted(wanted));
         } else {
             self.state.pending = None;
         }
@@ -278,10 +285,6 @@ impl Follower {
         }
         let detail = report.detail.clone().filter(|_| !runs);
         self.end(wanted, Some(report), detail).await;
-        fetch::empty(&self.spool());
-        if let Some(why) = abort.filter(|_| waits) {
-            self.go_back(why).await;
-        }
     }
 
     /// Nothing was begun, or nothing was touched.
@@ -294,7 +297,12 @@ impl Follower {
         }
     }
 
-    async fn end(&mut self, wanted: &Wanted, report: Option<ChangeReport>, detail: Option<String>) {
+    pub(super) async fn end(
+        &mut self,
+        wanted: &Wanted,
+        report: Option<ChangeReport>,
+        detail: Option<String>,
+    ) {
         self.look().await;
         if let Some(end) = self.end_of(wanted, report, detail) {
             self.state.end = Some(end);
@@ -314,7 +322,11 @@ impl Follower {
             counter: wanted.counter,
             report: report.map(Box::new),
             detail,
-            check: None,
+            check: self
+                .state
+                .pending
+                .as_ref()
+                .and_then(|one| one.check.clone()),
             installed: self.installed(),
         })
     }
@@ -349,7 +361,7 @@ impl Follower {
     }
 
     /// Leaves, or takes back, what was begun of an update.
-    pub(super) async fn abort(&mut self, rollout: RolloutId, reason: String) {
+    pub(super) fn abort(&mut self, rollout: RolloutId, reason: String) {
         if self
             .asking
             .as_ref()
@@ -366,8 +378,7 @@ impl Follower {
         }
         let pending = self.state.pending.as_ref().map(Pending::rollout);
         if pending == Some(Some(rollout)) {
-            self.go_back(format!("the fleet's master takes it back: {reason}"))
-                .await;
+            self.go_back(format!("the fleet's master takes it back: {reason}"));
         }
     }
 
@@ -396,7 +407,8 @@ impl Follower {
 
 /// Whether the change stays uncommitted until the master has answered.
 pub(super) fn waits_for_contact(wanted: &Wanted) -> bool {
-    wanted.orders.trial || wanted.orders.contact_timeout_ms > 0
+    let orders = &wanted.orders;
+    orders.trial || orders.contact_timeout_ms > 0 || !orders.check.is_empty()
 }
 
 /// Passes on what the engine tells while it changes the node.

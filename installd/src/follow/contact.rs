@@ -9,21 +9,61 @@ use model::wire::{FromNode, RolloutId, Wanted};
 use resolve::fleet::software_hash;
 
 use super::carry::{Carried, waits_for_contact};
-use super::kept::{Pending, Phase};
+use super::kept::Phase;
 use super::{Follower, Message, now};
+use crate::engine;
+use crate::sys::clock::uptime;
 
 /// A way back that did not come about is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(5);
 /// What is due is looked at no less often than this; clocks jump.
 const LOOK: Duration = Duration::from_hours(1);
 
+/// Where an order is whose set runs, and stays only when the master was heard.
+pub(super) fn uncommitted(wanted: &Wanted) -> Phase {
+    match wanted.orders.contact_timeout_ms {
+        0 => Phase::Trial,
+        ms => Phase::Contact {
+            back_at: uptime() + ms.div_ceil(1000),
+        },
+    }
+}
+
+/// The report of a change that was taken back.
+fn taken_back(report: ChangeReport, why: &str) -> ChangeReport {
+    ChangeReport {
+        outcome: if report.outcome == Outcome::Done {
+            Outcome::RolledBack
+        } else {
+            report.outcome
+        },
+        detail: Some(why.to_owned()),
+        ..report
+    }
+}
+
+/// Back to what the next boot would run.
+async fn back(engine: &engine::Handle) -> Result<ChangeReport, engine::Error> {
+    let committed = engine.software().await?.committed_generation;
+    let whole = (committed == Generation(0)).then(Vec::new);
+    let request = Request {
+        to: whole.is_none().then_some(committed),
+        exactly: whole,
+        // The set that it leaves was never decided to stay.
+        force: true,
+        ..Request::default()
+    };
+    engine.apply_at(request, None).await
+}
+
 impl Follower {
     /// Goes on with what a killed daemon, or a restarted machine, left.
     pub(super) async fn take_up(&mut self) {
         self.look().await;
-        let Some(Pending { wanted, phase }) = self.state.pending.clone() else {
+        let Some(pending) = self.state.pending.clone() else {
             return;
         };
+        let wanted = pending.wanted;
         if let Err(error) = self.become_for(&wanted.selected_for).await {
             tracing::warn!(error = %Chain(&error), "what the master adds to this node is not known");
         }
@@ -33,14 +73,15 @@ impl Follower {
         self.look().await;
         let runs = software_hash(&software.active, &software.node) == wanted.software;
         let last = self.last_change().await;
-        match phase {
-            Phase::Changing if runs && software.trial => {
-                let back_at = now() + wanted.orders.contact_timeout_ms.div_ceil(1000);
-                let phase = match wanted.orders.contact_timeout_ms {
-                    0 => Phase::Trial,
-                    _ => Phase::Contact { back_at },
-                };
-                self.set_phase(phase);
+        match pending.phase {
+            Phase::Changing | Phase::Check
+                if runs && software.trial && !wanted.orders.check.is_empty() =>
+            {
+                self.begin_check(&wanted, last.map(Box::new));
+                return;
+            }
+            Phase::Changing | Phase::Check if runs && software.trial => {
+                self.set_phase(uncommitted(&wanted));
                 self.state.end = self.end_of(&wanted, last, None);
             }
             Phase::Changing if runs && !waits_for_contact(&wanted) => {
@@ -50,15 +91,17 @@ impl Follower {
             }
             Phase::Contact { .. } | Phase::Trial if runs && software.trial => {}
             Phase::Back if runs && software.trial => {
-                self.go_back("it was being taken back when installd was stopped".to_owned())
-                    .await;
+                let why = "it was being taken back when installd was stopped";
+                self.go_back(pending.back.unwrap_or_else(|| why.to_owned()));
                 return;
             }
-            Phase::Changing | Phase::Contact { .. } | Phase::Trial | Phase::Back => {
-                self.state.pending = None;
+            Phase::Changing | Phase::Check | Phase::Contact { .. } | Phase::Trial | Phase::Back => {
                 let why = "installd or the machine restarted before the change was committed; \
                            what ran before runs";
-                self.state.end = self.end_of(&wanted, last, Some(why.to_owned()));
+                let why = pending.back.unwrap_or_else(|| why.to_owned());
+                let last = last.map(|report| taken_back(report, &why));
+                self.state.end = self.end_of(&wanted, last, Some(why));
+                self.state.pending = None;
             }
         }
         self.tell_end();
@@ -108,7 +151,7 @@ impl Follower {
             }
             return;
         };
-        if matches!(pending.phase, Phase::Changing | Phase::Back) {
+        if matches!(pending.phase, Phase::Changing | Phase::Check | Phase::Back) {
             return;
         }
         match self.engine.commit("the fleet's master".to_owned()).await {
@@ -135,61 +178,49 @@ impl Follower {
     }
 
     /// Takes an uncommitted change back.
-    pub(super) async fn go_back(&mut self, why: String) {
+    pub(super) fn go_back(&mut self, why: String) {
         tracing::warn!("going back: {why}");
-        self.set_phase(Phase::Back);
+        self.checking = None;
+        if let Some(pending) = &mut self.state.pending {
+            pending.phase = Phase::Back;
+            pending.back.get_or_insert(why);
+        }
         if let Err(error) = self.save() {
             tracing::error!(error = %Chain(&error), "that it goes back is not on the disk");
         }
-        let committed = match self.engine.software().await {
-            Ok(software) => software.committed_generation,
-            Err(_) => return,
-        };
-        let whole = (committed == Generation(0)).then(Vec::new);
-        let request = Request {
-            to: whole.is_none().then_some(committed),
-            exactly: whole,
-            // The set that it leaves was never decided to stay.
-            force: true,
-            ..Request::default()
-        };
+        if !std::mem::replace(&mut self.going_back, true) {
+            self.try_back(Duration::ZERO);
+        }
+    }
+
+    fn try_back(&self, wait: Duration) {
         let (engine, mailbox) = (self.engine.clone(), self.mailbox.clone());
         tokio::spawn(async move {
-            let report = engine.apply_at(request, None).await;
-            if report.is_err() {
-                tokio::time::sleep(AGAIN).await;
-            }
+            tokio::time::sleep(wait).await;
+            let report = back(&engine).await;
             let report = report.map_err(|error| Chain(&error).to_string());
-            let carried = Carried::WentBack(report, why);
+            let carried = Carried::WentBack(report);
             drop(mailbox.send(Message::Carried(Box::new(carried))).await);
         });
     }
 
-    pub(super) async fn went_back(&mut self, report: Result<ChangeReport, String>, why: &str) {
-        let Some(pending) = self.state.pending.clone() else {
-            return;
-        };
+    pub(super) async fn went_back(&mut self, report: Result<ChangeReport, String>) {
         let report = match report {
             Ok(report) => report,
             Err(error) => {
                 tracing::error!("it is not back yet: {error}");
-                return self.go_back(why.to_owned()).await;
+                return self.try_back(AGAIN);
             }
         };
-        self.look().await;
-        let came_back = report.outcome == Outcome::Done;
-        let report = ChangeReport {
-            outcome: if came_back {
-                Outcome::RolledBack
-            } else {
-                report.outcome
-            },
-            detail: Some(why.to_owned()),
-            ..report
+        self.going_back = false;
+        let Some(pending) = self.state.pending.clone() else {
+            return;
         };
+        self.look().await;
+        let why = pending.back.unwrap_or_default();
+        let report = taken_back(report, &why);
+        self.state.end = self.end_of(&pending.wanted, Some(report), Some(why));
         self.state.pending = None;
-        let end = self.end_of(&pending.wanted, Some(report), Some(why.to_owned()));
-        self.state.end = end;
         self.tell_end();
     }
 
@@ -198,11 +229,11 @@ impl Follower {
         let now = now();
         if let Some(pending) = &self.state.pending
             && let Phase::Contact { back_at } = pending.phase
-            && back_at <= now
+            && back_at <= uptime()
         {
             let ms = pending.wanted.orders.contact_timeout_ms;
             let why = format!("the master was not in contact within {ms} ms after the switch");
-            self.go_back(why).await;
+            self.go_back(why);
         }
         if self
             .state
@@ -220,8 +251,8 @@ impl Follower {
     /// Has the mailbox told when the next thing is due.
     pub(super) fn schedule(&mut self) {
         let back = self.state.pending.as_ref().and_then(|one| match one.phase {
-            Phase::Contact { back_at } => Some(back_at),
-            Phase::Changing | Phase::Trial | Phase::Back => None,
+            Phase::Contact { back_at } => Some(now() + back_at.saturating_sub(uptime())),
+            Phase::Changing | Phase::Check | Phase::Trial | Phase::Back => None,
         });
         let hold = self.state.hold.as_ref().map(|hold| hold.until);
         let renew = self

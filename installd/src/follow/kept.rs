@@ -79,6 +79,12 @@ pub struct Pending {
     pub wanted: Wanted,
     /// Where it is.
     pub phase: Phase,
+    /// What its check said.
+    #[serde(default)]
+    pub check: Option<(i32, String)>,
+    /// Why it goes back.
+    #[serde(default)]
+    pub back: Option<String>,
 }
 
 /// Where an order is that has begun to change the node.
@@ -87,9 +93,11 @@ pub struct Pending {
 pub enum Phase {
     /// The engine was told, or is about to be.
     Changing,
-    /// The new set runs; it goes back by itself then (seconds since 1970).
+    /// The new set runs, and its check goes on.
+    Check,
+    /// The new set runs; it goes back by itself then. After a reboot it is back already.
     Contact {
-        /// Then.
+        /// Seconds since the machine was started: the time of day may be set meanwhile.
         back_at: u64,
     },
     /// The new set runs, the master has been heard since, and it waits for an operator's word.
@@ -99,6 +107,16 @@ pub enum Phase {
 }
 
 impl Pending {
+    /// One of which the engine is about to be told.
+    pub fn new(wanted: Wanted) -> Self {
+        Self {
+            wanted,
+            phase: Phase::Changing,
+            check: None,
+            back: None,
+        }
+    }
+
     /// The update that it is of.
     pub fn rollout(&self) -> Option<RolloutId> {
         self.wanted.orders.rollout

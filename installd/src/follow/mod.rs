@@ -15,6 +15,7 @@
 
 mod ask;
 mod carry;
+mod checking;
 mod contact;
 mod fetch;
 mod gate;
@@ -112,6 +113,10 @@ struct Follower {
     asking: Option<(RolloutId, u32, AbortHandle)>,
     /// The order that is being carried out.
     carrying: Option<Carrying>,
+    /// The check that goes on.
+    checking: Option<checking::Stop>,
+    /// The engine is taking it back.
+    going_back: bool,
     /// What runs, as it was seen last.
     seen: tell::Seen,
     /// What was told last of what runs.
@@ -156,6 +161,8 @@ pub fn start(config: &Config, engine: engine::Handle) -> Result<Handle, Error> {
         gated: config.hold_boot,
         asking: None,
         carrying: None,
+        checking: None,
+        going_back: false,
         seen: tell::Seen::default(),
         told: None,
         due: None,

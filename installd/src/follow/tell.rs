@@ -7,7 +7,7 @@ use resolve::fleet::{characteristics, merged, software_hash};
 
 use super::Follower;
 use super::kept::{Pending, Phase};
-use crate::sys::clock::Time;
+use crate::sys::clock::{self, Time};
 use crate::sys::features;
 use crate::sys::master::identity::Key;
 
@@ -172,7 +172,11 @@ impl Follower {
         let pending = self.state.pending.as_ref()?;
         let (phase, back_at) = match pending.phase {
             Phase::Changing => ("change", None),
-            Phase::Contact { back_at } => ("contact", Some(back_at)),
+            Phase::Check => ("check", None),
+            Phase::Contact { back_at } => {
+                let rest = back_at.saturating_sub(clock::uptime());
+                ("contact", Some(super::now() + rest))
+            }
             Phase::Trial => ("trial", None),
             Phase::Back => ("back", None),
         };

@@ -30,6 +30,13 @@ impl Time {
     }
 }
 
+/// Seconds since the machine was started, asleep or not: nobody can set it, and it counts within one
+/// boot alone.
+pub fn uptime() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
+    now.map_or(0, |now| u64::try_from(now.tv_sec()).unwrap_or(0))
+}
+
 /// Measures how long something takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);

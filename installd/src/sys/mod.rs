@@ -1,6 +1,7 @@
 //! Real effects: files, SQLite, accounts, the socket to sysmgrd, the clock. Nothing here chooses;
 //! each module does one thing that the engine tells it to.
 
+pub mod check;
 pub mod clock;
 pub mod config_files;
 pub mod db;

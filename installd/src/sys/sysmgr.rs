@@ -1,6 +1,7 @@
 //! The socket to sysmgrd: calls with documents in and out, and the watch that sees it come back.
 
 use std::future::poll_fn;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
@@ -129,6 +130,21 @@ impl Sysmgr {
     /// Tells those who were told of a change that it has ended.
     pub async fn end(&mut self, ended: &Ended) -> Result<(), Error> {
         self.call(Call::End(encode(ended)?), QUICK).await.map(drop)
+    }
+
+    /// The mount namespace of the newest generation's view.
+    pub async fn open_view(&mut self) -> Result<OwnedFd, Error> {
+        let connection = self.connect().await?;
+        let away = |source| Error::Away {
+            socket: self.socket.clone(),
+            source,
+        };
+        let proxy = proxy(&connection).await.map_err(away)?;
+        match timeout(QUICK, proxy.open_view()).await {
+            Err(_) => Err(Error::Late { limit: QUICK }),
+            Ok(Ok(view)) => Ok(view.into()),
+            Ok(Err(error)) => Err(Error::Refused(error.to_string())),
+        }
     }
 
     async fn document<T: serde::de::DeserializeOwned>(

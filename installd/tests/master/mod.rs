@@ -8,6 +8,7 @@
 )]
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::{SinkExt, StreamExt};
@@ -51,6 +52,8 @@ pub struct Master {
     pub enrolled: Arc<Mutex<Vec<Enrol>>>,
     /// Paths of plain requests.
     pub requests: Arc<Mutex<Vec<String>>>,
+    /// Nobody reaches it.
+    away: Arc<AtomicBool>,
     links: AsyncMutex<mpsc::Receiver<Link>>,
     shelf: transfer::Shelf,
     dir: tempfile::TempDir,
@@ -145,9 +148,14 @@ impl Master {
         );
         let (enrolled, requests) = (Arc::clone(&served.enrolled), Arc::clone(&served.requests));
         let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let away = Arc::new(AtomicBool::new(false));
+        let is_away = Arc::clone(&away);
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                if is_away.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let (acceptor, served) = (acceptor.clone(), served.clone());
                 tokio::spawn(async move {
                     if let Ok(stream) = acceptor.accept(stream).await {
@@ -169,11 +177,17 @@ impl Master {
             })),
             enrolled,
             requests,
+            away,
             links: AsyncMutex::new(opened),
             shelf,
             dir,
             task,
         }
+    }
+
+    /// From now on nobody reaches it, or everybody does again.
+    pub fn away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
     }
 
     pub fn join(&self, name: &str) -> Join {

@@ -472,7 +472,10 @@ impl Served {
     }
 
     fn open_view(&self) -> Result<OwnedFd, Error> {
-        Err(Error::Failed("no views here".to_owned()))
+        // The machine's own: nothing of a tree is mounted here.
+        let view = fs_err::File::open("/proc/self/ns/mnt");
+        let view = view.map_err(|error| Error::Failed(error.to_string()))?;
+        Ok(std::os::fd::OwnedFd::from(view.into_file()).into())
     }
 
     fn ask(&self, document: &str) -> Result<String, Error> {
