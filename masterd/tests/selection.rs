@@ -5,7 +5,6 @@
     clippy::expect_used,
     clippy::panic,
     unreachable_pub,
-    dead_code,
     reason = "tests"
 )]
 
