@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
 use axum::{Extension, Json};
-use model::wire::{Check, Checked, FromNode, Hello, MOST_MESSAGE, NodeName};
+use model::wire::{Check, Checked, FromNode, MOST_MESSAGE, NodeName};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -24,7 +24,7 @@ use crate::clock;
 use crate::engine::{Handle, LinkId, Outgoing};
 
 /// Bytes that are read at once.
-const READ: usize = 2 << 10;
+const READ: usize = 1 << 10;
 /// Messages that wait for a node; one that reads so slowly is cut.
 const QUEUE: usize = 16;
 /// A node says who it is within this time.
@@ -78,8 +78,10 @@ async fn link(
         .max_message_size(MOST_MESSAGE)
         .max_frame_size(MOST_MESSAGE);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        if let Some((session, hello)) = Session::greet(engine, (name, until), socket).await {
-            Box::pin(session.run(hello)).await;
+        let begun = Session::greet(engine, (name, until), socket).await;
+        if let Some((session, id, from_engine)) = begun {
+            // A task of its own, for what the greeting needed is not kept as long as the link.
+            tokio::spawn(session.run(id, from_engine));
         }
     }))
 }
@@ -110,7 +112,7 @@ impl Session {
         engine: Handle,
         (name, until): (NodeName, u64),
         mut socket: WebSocket,
-    ) -> Option<(Self, Hello)> {
+    ) -> Option<(Self, LinkId, mpsc::Receiver<Outgoing>)> {
         let first = timeout(HELLO, socket.recv()).await.ok()??.ok()?;
         let Message::Text(text) = first else {
             return None;
@@ -119,6 +121,11 @@ impl Session {
         let Some(FromNode::Hello(hello)) = hello else {
             tracing::warn!(node = %name, "its first message is no hello");
             close(&mut socket, "the first message is no hello").await;
+            return None;
+        };
+        let (to, from_engine) = mpsc::channel(QUEUE);
+        let Ok(id) = engine.link_opened(name.clone(), *hello, to).await else {
+            close(&mut socket, "the master is stopping").await;
             return None;
         };
         let session = Self {
@@ -130,23 +137,19 @@ impl Session {
             until,
             allowance: Allowance::new(Instant::now()),
         };
-        Some((session, *hello))
+        Some((session, id, from_engine))
     }
 
-    async fn run(mut self, hello: Hello) {
-        let (to, mut from_engine) = mpsc::channel(QUEUE);
-        let opened = self.engine.link_opened(self.name.clone(), hello, to).await;
-        let Ok(id) = opened else {
-            return close(&mut self.socket, "the master is stopping").await;
-        };
+    async fn run(mut self, id: LinkId, mut from_engine: mpsc::Receiver<Outgoing>) {
         let end = self.serve(id, &mut from_engine).await;
         self.engine.link_closed(self.name.clone(), id).await;
         if let End::Close(reason) = end {
             tracing::info!(node = %self.name, reason, "link closed");
-            close(&mut self.socket, reason).await;
+            Box::pin(close(&mut self.socket, reason)).await;
         }
     }
 
+    /// What is not waiting is boxed: a link waits nearly always, and keeps only what that needs.
     async fn serve(&mut self, id: LinkId, from_engine: &mut mpsc::Receiver<Outgoing>) -> End {
         let silence = self.engine.silence();
         loop {
@@ -155,11 +158,11 @@ impl Session {
                 return End::Close("its certificate is out of date");
             }
             let next = tokio::select! {
-                out = from_engine.recv() => self.out(out).await,
+                out = from_engine.recv() => Box::pin(self.out(out)).await,
                 message = timeout(silence, self.socket.recv()) => match message {
-                    Ok(Some(Ok(message))) => self.message(id, message).await,
+                    Ok(Some(Ok(message))) => Box::pin(self.message(id, message)).await,
                     Ok(Some(Err(_)) | None) => Err(End::Gone),
-                    Err(_) => self.silent().await,
+                    Err(_) => Box::pin(self.silent()).await,
                 },
             };
             if let Err(end) = next {

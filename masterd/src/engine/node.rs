@@ -35,8 +35,8 @@ pub(super) enum Seen {
 /// A node, with all that is known of it.
 pub(super) struct Node {
     pub(super) record: NodeRecord,
-    /// What is stored of it; equal records are not written again.
-    stored: Option<NodeRecord>,
+    /// Hash of the record that is stored of it; equal ones are not written again.
+    stored: Option<Digest>,
     pub(super) identity: Option<Identity>,
     pub(super) seen: Seen,
     pub(super) link: Option<Link>,
@@ -77,7 +77,7 @@ impl Node {
     /// As it was stored.
     pub(super) fn from_record(record: NodeRecord) -> Self {
         let mut node = Self::new(record.name.clone(), record.facts.clone());
-        node.stored = Some(record.clone());
+        node.stored = Some(hash(&record));
         node.record = record;
         node
     }
@@ -152,8 +152,9 @@ impl Engine {
         let Some(node) = self.nodes.get_mut(name) else {
             return;
         };
-        if node.stored.as_ref() != Some(&node.record) {
-            node.stored = Some(node.record.clone());
+        let hash = Some(hash(&node.record));
+        if node.stored != hash {
+            node.stored = hash;
             self.pending
                 .put(Rank::Plain, records::node(name), &node.record);
             self.recheck(name);
@@ -232,4 +233,9 @@ impl Engine {
         };
         self.pending.effect(Effect::Tell(event));
     }
+}
+
+fn hash(record: &NodeRecord) -> Digest {
+    // Our own type: it can be written down.
+    Digest::of(&serde_json::to_vec(record).unwrap_or_default())
 }
