@@ -1,5 +1,8 @@
 //! A fleet to test on: a master and nodes on this machine's loopback, gone with the value.
 
+pub mod house;
+pub mod network;
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -11,47 +14,102 @@ use tempfile::TempDir;
 
 use crate::node::{Node, last_document, list};
 use crate::{binaries, wait};
+use network::Network;
 
 /// A master that runs, and the nodes that have joined it.
 ///
 /// Nodes end with this value; the master dies with the test's thread, however that ends.
 #[derive(Debug)]
 pub struct Fleet {
-    dir: TempDir,
-    port: u16,
-    master: Option<Child>,
     nodes: BTreeMap<String, Node>,
+    master: Option<Child>,
+    network: Option<Network>,
+    port: u16,
+    dir: TempDir,
 }
 
 impl Fleet {
-    /// A fresh master without nodes.
+    /// A fresh master without nodes, on the machine's loopback.
     pub fn start() -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("fleet-").tempdir()?;
         // Nobody else on this machine is given the port in the next moment.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let state = dir.path().join("master");
+        Self::start_at(Self::empty()?, port, "")
+    }
+
+    /// The same, with these lines more in its configuration.
+    pub fn start_with(lines: &str) -> Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        Self::start_at(Self::empty()?, port, lines)
+    }
+
+    /// A fresh master on a network of its own, where a test pulls cables; with a size, on a disk
+    /// of its own, too.
+    pub fn start_on_network(disk: Option<&str>) -> Result<Self> {
+        let mut fleet = Self::empty()?;
+        let state = fleet.dir.path().join("master");
+        fs_err::create_dir(&state)?;
+        fleet.network = Some(Network::new(disk.map(|size| (size, state.as_path())))?);
+        Self::start_at(fleet, 7443, "")
+    }
+
+    fn empty() -> Result<Self> {
+        Ok(Self {
+            nodes: BTreeMap::new(),
+            master: None,
+            network: None,
+            port: 0,
+            dir: tempfile::Builder::new().prefix("fleet-").tempdir()?,
+        })
+    }
+
+    fn start_at(mut fleet: Self, port: u16, lines: &str) -> Result<Self> {
+        fleet.port = port;
         let config = format!(
-            "state-dir = \"{}\"\nlisten = \"127.0.0.1:{port}\"\n\n\
+            "state-dir = \"{}\"\nlisten = \"{}:{port}\"\n{lines}\n\
              [limits]\nrequests-per-second = 1000\n\n\
              [link]\nping = \"2s\"\nretry-from = \"100ms\"\nretry-to = \"500ms\"\n",
-            state.display()
+            fleet.state().display(),
+            fleet.host(),
         );
-        fs_err::write(dir.path().join("masterd.toml"), config)?;
-        let mut fleet = Self {
-            dir,
-            port,
-            master: None,
-            nodes: BTreeMap::new(),
-        };
+        fs_err::write(fleet.dir.path().join("masterd.toml"), config)?;
         let profile = fleet.profile();
-        let init = fleet
-            .masterd()?
-            .args(["init", "--name", "127.0.0.1", "--profile"])
-            .arg(profile)
-            .output()?;
+        let mut init = fleet.masterd()?;
+        init.args(["init", "--name", fleet.host(), "--profile"]);
+        let init = init.arg(profile).output()?;
         ensure!(init.status.success(), "masterd init: {}", told(&init));
         fleet.start_master()?;
         Ok(fleet)
+    }
+
+    /// The master's address.
+    fn host(&self) -> &'static str {
+        if self.network.is_some() {
+            network::MASTER
+        } else {
+            "127.0.0.1"
+        }
+    }
+
+    /// Where the master keeps what it knows; on a disk of its own it is seen from there only.
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("master")
+    }
+
+    /// The network, where the fleet has one of its own.
+    pub fn network(&self) -> Result<&Network> {
+        self.network.as_ref().context("no network of its own")
+    }
+
+    /// A command that runs on the master's machine.
+    pub fn on_master(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        match &self.network {
+            None => Command::new(program),
+            Some(network) => {
+                let mut command = network.inside();
+                command.arg(program);
+                command
+            }
+        }
     }
 
     /// The directory with the master's files and log.
@@ -59,9 +117,9 @@ impl Fleet {
         self.dir.path()
     }
 
-    /// `https://127.0.0.1:PORT`
+    /// `https://HOST:PORT`
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        format!("https://{}:{}", self.host(), self.port)
     }
 
     fn profile(&self) -> PathBuf {
@@ -77,7 +135,7 @@ impl Fleet {
             program.display()
         );
         // Whatever becomes of the test, the kernel ends the master with it.
-        let mut command = Command::new("setpriv");
+        let mut command = self.on_master("setpriv");
         command
             .args(["--pdeathsig", "KILL"])
             .arg(program)
@@ -129,7 +187,7 @@ impl Fleet {
 
     /// A command `pkgtool fleet …` as the first operator.
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, words: &[S]) -> Result<Command> {
-        let mut command = Command::new(binaries::pkgtool()?);
+        let mut command = self.on_master(binaries::pkgtool()?);
         command
             .env("CHANGEOVER_FLEET", self.profile())
             .env_remove("HTTPS_PROXY")
@@ -185,14 +243,51 @@ impl Fleet {
 
     /// Starts a node with these options of `pkgtool sandbox` and brings it into the fleet.
     pub fn add_node(&mut self, name: &str, options: &[&str]) -> Result<()> {
-        let node = Node::start_with(&[&["--net", "host", "--restart-daemons"], options].concat())?;
+        self.start_node(name, options)?;
+        self.join(name)?;
+        self.await_presence(name, "connected")
+    }
+
+    /// The same for several at once.
+    pub fn add_nodes(&mut self, nodes: &[(&str, &[&str])]) -> Result<()> {
+        for (name, options) in nodes {
+            self.start_node(name, options)?;
+            self.join(name)?;
+        }
+        for (name, _) in nodes {
+            self.await_presence(name, "connected")?;
+        }
+        Ok(())
+    }
+
+    /// Starts a node that is in no fleet yet.
+    pub fn start_node(&mut self, name: &str, options: &[&str]) -> Result<()> {
+        let options = [&NODE[..], options].concat();
+        let node = Node::start_within(self.below(), &options)?;
+        if let Some(network) = &mut self.network {
+            network.plug_in(name, node.sandbox_pid())?;
+        }
+        self.nodes.insert(name.to_owned(), node);
+        Ok(())
+    }
+
+    /// What a node's command is run by.
+    fn below(&self) -> Command {
+        if self.network.is_some() {
+            Network::outside()
+        } else {
+            Command::new("env")
+        }
+    }
+
+    /// Brings a node that runs into the fleet, by a token of its own.
+    pub fn join(&self, name: &str) -> Result<()> {
         let token = self.ok(&["--quiet", "tokens", "add"])?;
         let (url, token) = (self.url(), token.trim());
         let join = ["pkgtool", "join", &url, "--token", token, "--name", name];
-        node.ok(&join)
+        (self.node(name)?.ok(&join))
             .with_context(|| format!("{name} could not join; the master: {}", self.log()))?;
-        self.nodes.insert(name.to_owned(), node);
-        self.await_presence(name, "connected")
+        Ok(())
     }
 
     /// A node that was added.
@@ -204,9 +299,25 @@ impl Fleet {
 
     /// Ends a node: to the master it is away.
     pub fn stop_node(&mut self, name: &str) -> Result<()> {
-        let mut node = self.nodes.remove(name).context("no such node")?;
+        let node = self.nodes.get_mut(name).context("no such node")?;
         node.end()?;
         self.await_presence(name, "away")
+    }
+
+    /// Starts a node again that was ended, as after a power cut.
+    pub fn wake_node(&mut self, name: &str) -> Result<()> {
+        let node = self.nodes.remove(name).context("no such node")?;
+        let node = node.reboot_within(self.below(), &NODE)?;
+        if let Some(network) = &mut self.network {
+            network.plug_in(name, node.sandbox_pid())?;
+        }
+        self.nodes.insert(name.to_owned(), node);
+        self.await_presence(name, "connected")
+    }
+
+    /// A node leaves the test's hands, and ends with the value.
+    pub fn take_node(&mut self, name: &str) -> Result<Node> {
+        self.nodes.remove(name).context("no such node")
     }
 
     /// Waits until the master says so of a node.
@@ -278,6 +389,9 @@ impl Fleet {
         eprintln!("--- masterd\n{}", self.log());
     }
 }
+
+/// Options of every node.
+const NODE: [&str; 3] = ["--net", "host", "--restart-daemons"];
 
 fn told(output: &Output) -> String {
     let (out, err) = (&output.stdout, &output.stderr);

@@ -225,35 +225,12 @@ impl House {
         Ok(command.stdout(Stdio::piped()).spawn()?)
     }
 
-    /// A daemon as it is seen here, outside the node.
-    pub fn daemon(&self, name: &str) -> Result<Option<i32>> {
-        let init = fs_err::read_to_string(self.node.root().join(".sandbox/running"))?;
-        for entry in fs_err::read_dir("/proc")? {
-            let path = entry?.path();
-            let Ok(stat) = fs_err::read_to_string(path.join("stat")) else {
-                continue;
-            };
-            // PID (COMMAND) STATE PARENT
-            let Some((head, tail)) = stat.split_once(") ") else {
-                continue;
-            };
-            let Some((pid, comm)) = head.split_once(" (") else {
-                continue;
-            };
-            let mut tail = tail.split_whitespace();
-            let alive = tail.next() != Some("Z");
-            if alive && comm == name && tail.next() == Some(init.trim()) {
-                return Ok(Some(pid.parse()?));
-            }
-        }
-        Ok(None)
-    }
-
     /// Kills daemons as `kill -9` does, all before another is started.
     pub fn kill(&self, daemons: &[&str]) -> Result<()> {
         let pids: Result<Vec<i32>> = (daemons.iter())
             .map(|name| {
-                self.daemon(name)?
+                self.node
+                    .daemon(name)?
                     .with_context(|| format!("{name} does not run"))
             })
             .collect();
@@ -264,7 +241,7 @@ impl House {
         // Until another one runs, what is asked may still be answered by nobody.
         for (daemon, pid) in daemons.iter().zip(pids) {
             wait::until(&format!("another {daemon} runs"), || {
-                Ok(self.daemon(daemon)?.filter(|now| *now != pid))
+                Ok(self.node.daemon(daemon)?.filter(|now| *now != pid))
             })?;
         }
         Ok(())

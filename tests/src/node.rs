@@ -181,10 +181,40 @@ impl Node {
     }
 
     /// Ends the node and starts it again in the same directory, as a reboot would.
-    pub fn reboot(mut self) -> Result<Self> {
+    pub fn reboot(self) -> Result<Self> {
+        self.reboot_within(Command::new("env"), &[])
+    }
+
+    /// The same below `wrapper`, with these options.
+    pub fn reboot_within(mut self, mut wrapper: Command, options: &[&str]) -> Result<Self> {
         self.end()?;
         let (dir, owned) = (std::mem::take(&mut self.dir), self.owned.take());
-        Self::start_in(dir, owned, &[], Command::new(binaries::pkgtool()?))
+        wrapper.arg(binaries::pkgtool()?);
+        Self::start_in(dir, owned, options, wrapper)
+    }
+
+    /// A daemon's pid as it is seen here, outside the node.
+    pub fn daemon(&self, name: &str) -> Result<Option<i32>> {
+        let init = fs_err::read_to_string(self.root().join(".sandbox/running"))?;
+        for entry in fs_err::read_dir("/proc")? {
+            let path = entry?.path();
+            let Ok(stat) = fs_err::read_to_string(path.join("stat")) else {
+                continue;
+            };
+            // PID (COMMAND) STATE PARENT
+            let Some((head, tail)) = stat.split_once(") ") else {
+                continue;
+            };
+            let Some((pid, comm)) = head.split_once(" (") else {
+                continue;
+            };
+            let mut tail = tail.split_whitespace();
+            let alive = tail.next() != Some("Z");
+            if alive && comm == name && tail.next() == Some(init.trim()) {
+                return Ok(Some(pid.parse()?));
+            }
+        }
+        Ok(None)
     }
 
     /// Ends the node; an error when it does not.

@@ -138,7 +138,7 @@ fn a_process_that_is_ready_while_no_sysmgrd_runs_is_ready_for_the_next() -> Resu
     // Until init goes on no other one is started.
     let init = fs_err::read_to_string(house.node.root().join(".sandbox/running"))?;
     let init = Pid::from_raw(init.trim().parse()?);
-    let sysmgrd = house.daemon("sysmgrd")?.context("sysmgrd runs")?;
+    let sysmgrd = house.node.daemon("sysmgrd")?.context("sysmgrd runs")?;
     kill(init, Signal::SIGSTOP)?;
     let told = kill(Pid::from_raw(sysmgrd), Signal::SIGKILL)
         .map_err(anyhow::Error::from)
