@@ -154,12 +154,16 @@ impl Default for Trust {
 pub struct Fleet {
     /// Programs that print the names of features that the node has, one a line.
     pub features: PathBuf,
+    /// Keys of the operators, without whose signature no master may force, remove, or go below the
+    /// floor; where there is none, that holds only for nodes whose class has a release.
+    pub operators: PathBuf,
 }
 
 impl Default for Fleet {
     fn default() -> Self {
         Self {
             features: "/etc/changeover/features.d".into(),
+            operators: "/etc/changeover/operators.d".into(),
         }
     }
 }

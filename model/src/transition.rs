@@ -95,6 +95,9 @@ pub struct Asked {
 pub struct Votes {
     /// Who objects.
     pub vetoes: Vec<Veto>,
+    /// Those of `vetoes` who have only asked for more time than there is, in milliseconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<(ProcessName, u64)>,
     /// Who agreed, by an answer.
     pub accepted: Vec<ProcessName>,
     /// Processes that the plan did not reach and that say they are.

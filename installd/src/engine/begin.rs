@@ -189,6 +189,7 @@ impl Engine {
             plan,
             phases: Phases::default(),
             moments: Vec::new(),
+            later: Vec::new(),
             gate: None,
         })
     }

@@ -54,6 +54,8 @@ pub(super) struct Changeover {
     pub(super) phases: Phases,
     /// When each process was asked, told to get ready, and answered.
     pub(super) moments: Vec<(ProcessName, Moment)>,
+    /// Objectors who only asked for more time, in milliseconds.
+    pub(super) later: Vec<(ProcessName, u64)>,
     /// Where it waits before it switches.
     pub(super) gate: Option<Gate>,
 }

@@ -2,13 +2,14 @@
 //! packages from parts, and a change that waits at a gate.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::change::{
     AddedPackage, ChangeReport, Outcome, PlanReport, Request, RunningChange, Veto,
 };
 use model::envelope::ReadPackage;
 use model::transition::Ended;
-use model::{ChangeId, Digest, Generation, PackageId};
+use model::{ChangeId, Digest, Generation, PackageId, ProcessName};
 use resolve::deps::Shelf;
 use resolve::{Characteristics, Package};
 
@@ -64,6 +65,8 @@ pub struct Evaluation {
     pub order: Vec<Package>,
     /// Who objects.
     pub vetoes: Vec<Veto>,
+    /// Those of them who ask for so many milliseconds, more than there are.
+    pub later: Vec<(ProcessName, u64)>,
     /// Why the processes could not be asked.
     pub failed: Option<String>,
 }
@@ -244,6 +247,7 @@ impl Engine {
             report: plan.report.clone(),
             order: plan.order.to_vec(),
             vetoes: Vec::new(),
+            later: Vec::new(),
             failed: None,
         };
         if plan.is_empty || !plan.report.unmet.is_empty() {
@@ -315,6 +319,7 @@ impl Changeover {
         };
         self.tell_end(&ended).await;
         evaluation.vetoes = report.vetoes;
+        evaluation.later = std::mem::take(&mut self.later);
         evaluation
     }
 
@@ -323,6 +328,16 @@ impl Changeover {
         let announcement = self.announcement(None);
         votes::ask(self, report, &mut standing, announcement).await
     }
+}
+
+/// How long a change or a question of somebody else's is waited for.
+const FREE_WITHIN: Duration = Duration::from_mins(1);
+
+/// Returns when nothing holds the node, or when that was waited for long enough.
+pub async fn free(engine: &super::Handle) {
+    let mut view = engine.view();
+    let free = view.wait_for(|view| view.change.is_none());
+    drop(tokio::time::timeout(FREE_WITHIN, free).await);
 }
 
 impl super::Handle {

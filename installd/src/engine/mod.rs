@@ -45,7 +45,7 @@ use resolve::deps::Shelf;
 use tokio::sync::{broadcast, mpsc, watch};
 
 pub use adding::incoming;
-pub use fleet::{Evaluation, Question, Software};
+pub use fleet::{Evaluation, Question, Software, free};
 pub use gate::Gate;
 pub use handle::{Handle, Start, View};
 pub use request::Error;

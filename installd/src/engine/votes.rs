@@ -73,6 +73,7 @@ pub(super) async fn ask(
     }
     standing.also_reached = votes.also_reached.into_iter().collect();
     change.moments.extend(votes.moments);
+    change.later = votes.later;
     let judged = judge(&votes.vetoes, &change.request);
     report.vetoes = votes.vetoes;
     report.overridden.extend(judged.overridden);

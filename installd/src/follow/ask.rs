@@ -7,6 +7,7 @@ use model::wire::{Ask, Ballot, Facts, FromNode, RolloutId, Vote};
 use resolve::Characteristics;
 use resolve::fleet::{characteristics, merged, software_hash};
 
+use super::allowed::{Asked, Rules};
 use super::fetch::Fetch;
 use super::judge;
 use super::{Error, Follower, Message, now};
@@ -28,6 +29,8 @@ struct Asking {
     engine: engine::Handle,
     fetch: Fetch,
     node: Characteristics,
+    rules: Rules,
+    current: Vec<resolve::Package>,
     /// What runs, with the node's present characteristics.
     base: Digest,
 }
@@ -78,7 +81,9 @@ impl Follower {
         Ok(Asking {
             fetch: self.fetch(ask.list, Some(ask.rollout))?,
             engine: self.engine.clone(),
+            rules: self.rules(),
             base: software_hash(&software.active, &node),
+            current: software.active,
             node,
             ask,
         })
@@ -126,9 +131,20 @@ impl Asking {
     }
 
     async fn evaluated(&self, packages: Vec<ReadPackage>) -> Result<Ballot, Error> {
+        // A question before this one, which is void, may still be among the processes.
+        engine::free(&self.engine).await;
         let evaluation = self.engine.evaluate(Question { packages }).await?;
         let own = software_hash(&evaluation.order, &self.node);
-        let vote = judge::vote(&evaluation, own, self.ask.target);
+        let mut vote = judge::vote(&evaluation, own, self.ask.target, now());
+        let asked = Asked {
+            node: &self.node,
+            current: &self.current,
+            target: &evaluation.order,
+            software: own,
+        };
+        if let Err(reason) = self.rules.released(asked) {
+            vote = Vote::Failed { reason };
+        }
         let count = |counts: &dyn Fn(&ProcessImpact) -> bool| {
             let all = evaluation.report.processes.iter();
             u32::try_from(all.filter(|one| counts(one)).count()).unwrap_or(u32::MAX)
@@ -136,6 +152,7 @@ impl Asking {
         let mut ballot = ballot(&self.ask, self.base, vote);
         ballot.target = own;
         ballot.reached = count(&|one| !matches!(one.verdict, Verdict::None | Verdict::Ask));
+        ballot.reboot = judge::reboot(&self.current, &evaluation.order);
         ballot.restarts = count(&|one| matches!(one.verdict, Verdict::Restart | Verdict::Stop));
         Ok(ballot)
     }

@@ -15,6 +15,7 @@ use resolve::Characteristics;
 use resolve::fleet::software_hash;
 use tokio::sync::{mpsc, oneshot};
 
+use super::allowed::{Asked, Rules};
 use super::fetch::{self, Fetch};
 use super::kept::Pending;
 use super::{Carrying, Error, Follower, Message, contact, judge, now};
@@ -27,7 +28,7 @@ use crate::sys::packages::regular;
 /// How a part of an order ended.
 pub(super) enum Carried {
     /// All packages are in the store; or not, and why.
-    Staged(Wanted, Result<Vec<PackageId>, String>),
+    Staged(Wanted, Result<Staged, String>),
     /// The engine is done.
     Changed(Wanted, Result<ChangeReport, String>),
     /// Its check is done, or could not be run.
@@ -57,10 +58,11 @@ impl Follower {
             Ok(wanted) => wanted,
             Err(why) => {
                 tracing::warn!("{why}");
-                self.problems = vec![why];
-                return;
+                self.refused = Some(why);
+                return self.tell_installed();
             }
         };
+        self.refused = None;
         if self.is_known(&wanted) {
             return;
         }
@@ -124,6 +126,8 @@ impl Follower {
         let staging = Staging {
             engine: self.engine.clone(),
             fetch: self.fetch(wanted.list, wanted.orders.rollout)?,
+            rules: self.rules(),
+            current: software.active,
             spool: self.spool(),
             node,
             has,
@@ -144,6 +148,12 @@ impl Follower {
             fetching: Some(task.abort_handle()),
         });
         Ok(())
+    }
+
+    /// What this node lets a master do.
+    pub(super) fn rules(&self) -> Rules {
+        let (trust, fleet) = (&self.config.trust, &self.config.fleet);
+        Rules::read(&trust.directory, &fleet.operators, &self.state.releases)
     }
 
     /// The way to what a list needs; how far it is goes to the master.
@@ -182,7 +192,10 @@ impl Follower {
                     return;
                 }
                 let changing = match staged {
-                    Ok(list) => self.change(&wanted, list),
+                    Ok(staged) => {
+                        self.state.releases = staged.releases;
+                        self.change(&wanted, staged.list)
+                    }
                     Err(why) => Err(Error::Invalid(why)),
                 };
                 if let Err(error) = changing {
@@ -225,6 +238,7 @@ impl Follower {
         let (engine, mailbox, wanted) = (self.engine.clone(), self.mailbox.clone(), wanted.clone());
         let progress = tell_progress(&engine, mailbox.clone(), orders.rollout);
         tokio::spawn(async move {
+            engine::free(&engine).await;
             let report = engine.apply_at(request, gate).await;
             progress.abort();
             let report = report.map_err(|error| Chain(&error).to_string());
@@ -361,20 +375,20 @@ impl Follower {
     }
 
     /// Leaves, or takes back, what was begun of an update.
-    pub(super) fn abort(&mut self, rollout: RolloutId, reason: String) {
+    pub(super) fn abort(&mut self, rollout: RolloutId, reason: &str) {
         if self
             .asking
             .as_ref()
             .is_some_and(|(asked, ..)| *asked == rollout)
         {
-            self.withdraw(&reason);
+            self.withdraw(reason);
         }
         if self
             .carrying
             .as_ref()
             .is_some_and(|one| one.rollout == Some(rollout))
         {
-            return self.stop_carrying(&reason);
+            return self.stop_carrying(reason);
         }
         let pending = self.state.pending.as_ref().map(Pending::rollout);
         if pending == Some(Some(rollout)) {
@@ -437,10 +451,20 @@ fn tell_progress(
     task.abort_handle()
 }
 
+/// What was brought into the store.
+pub(super) struct Staged {
+    list: Vec<PackageId>,
+    /// The newest release documents that are known now.
+    releases: Vec<Signed>,
+}
+
 /// What brings a wanted state's packages into the store.
 struct Staging {
     engine: engine::Handle,
     fetch: Fetch,
+    rules: Rules,
+    /// What runs.
+    current: Vec<resolve::Package>,
     spool: PathBuf,
     node: Characteristics,
     /// Objects that patches can start from.
@@ -448,7 +472,9 @@ struct Staging {
 }
 
 impl Staging {
-    async fn stage(self, wanted: &Wanted) -> Result<Vec<PackageId>, Error> {
+    async fn stage(self, wanted: &Wanted) -> Result<Staged, Error> {
+        let shown = self.fetch.releases(&wanted.releases).await?;
+        let rules = self.rules.with(shown).map_err(Error::Invalid)?;
         let packages = self.fetch.packages().await?;
         let list: Vec<PackageId> = packages.iter().map(|one| one.id.clone()).collect();
         let shelf = packages.iter();
@@ -464,6 +490,14 @@ impl Staging {
             let why = "the software list is not in the order that holds on this node";
             return Err(Error::Invalid(why.to_owned()));
         }
+        let asked = Asked {
+            node: &self.node,
+            current: &self.current,
+            target: &order,
+            software: own,
+        };
+        let allowed = rules.check(asked, &wanted.orders);
+        allowed.map_err(|why| Error::Invalid(format!("this node refuses: {why}")))?;
         let lacking = self.engine.lacking(packages.clone()).await?;
         let has = |digest: &Digest| self.has.get(digest).cloned();
         self.fetch.objects(&lacking, &has).await?;
@@ -472,6 +506,9 @@ impl Staging {
             spool: self.spool,
         };
         self.engine.add_parts(parts).await?;
-        Ok(list)
+        Ok(Staged {
+            list,
+            releases: rules.known,
+        })
     }
 }

@@ -259,8 +259,7 @@ impl Follower {
             .member
             .as_ref()
             .map(|(_, identity)| identity.renew_at());
-        // One that fails is not tried in a circle.
-        let renew = renew.map(|at| at.max(now() + 60));
+        let renew = renew.map(|at| at.max(self.renew_after));
         let next = [back, hold, renew].into_iter().flatten().min();
         if let Some(due) = self.due.take() {
             due.abort();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use model::Digest;
 use model::envelope::ReadPackage;
+use model::trust::Signed;
 use model::wire::SoftwareList;
 use transfer::{Bound, Fetcher, Order, Progress, Settings, Source, Want};
 
@@ -21,6 +22,9 @@ const MOST_LIST: u64 = 4 << 20;
 const MOST_MANIFEST: u64 = 64 << 20;
 /// Packages of a list at most.
 const MOST_PACKAGES: usize = 4096;
+
+/// Release documents at most: one for each class of a node.
+const MOST_RELEASES: usize = 256;
 
 /// How far a fetch is, told as it goes on.
 pub(super) type Told = Arc<dyn Fn(Progress) + Send + Sync>;
@@ -98,6 +102,26 @@ impl Fetch {
         Ok(packages)
     }
 
+    /// Release documents, as they were signed.
+    pub(super) async fn releases(&self, digests: &[Digest]) -> Result<Vec<Signed>, Error> {
+        if digests.len() > MOST_RELEASES {
+            return Err(refused("there are too many release documents".to_owned()));
+        }
+        for digest in digests {
+            let want = Want {
+                digest: *digest,
+                bound: Bound::Most(MOST_LIST),
+            };
+            // Each is offered by itself: it belongs to no list.
+            self.fetch_of((*digest, None), &[want], &|_| None).await?;
+        }
+        let read = |digest| {
+            serde_json::from_slice(&self.read(digest)?)
+                .map_err(|error| refused(format!("a release document cannot be read: {error}")))
+        };
+        digests.iter().map(read).collect()
+    }
+
     /// Objects into the spool; `have` finds those that the node has.
     pub(super) async fn objects(
         &self,
@@ -117,12 +141,21 @@ impl Fetch {
         wants: &[Want],
         have: &(dyn Fn(&Digest) -> Option<PathBuf> + Send + Sync),
     ) -> Result<(), Error> {
+        self.fetch_of((self.list, self.from), wants, have).await
+    }
+
+    async fn fetch_of(
+        &self,
+        (list, from): (Digest, Option<Digest>),
+        wants: &[Want],
+        have: &(dyn Fn(&Digest) -> Option<PathBuf> + Send + Sync),
+    ) -> Result<(), Error> {
         if wants.is_empty() {
             return Ok(());
         }
         let order = Order {
-            list: self.list,
-            from: self.from,
+            list,
+            from,
             wants,
             have,
             spool: &self.spool,

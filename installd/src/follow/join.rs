@@ -180,7 +180,7 @@ impl Follower {
 
     /// A new key and certificate, when two thirds of the old one's time are over.
     pub(super) async fn renew(&mut self) {
-        let due = |identity: &Identity| identity.renew_at() <= now();
+        let due = |identity: &Identity| identity.renew_at().max(self.renew_after) <= now();
         if !self
             .member
             .as_ref()
@@ -197,6 +197,8 @@ impl Follower {
                 let why = format!("the certificate was not renewed: {}", Chain(&error));
                 tracing::warn!("{why}");
                 self.problems = vec![why];
+                // One that fails is not tried in a circle.
+                self.renew_after = now() + 60;
             }
         }
     }

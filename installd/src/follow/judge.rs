@@ -3,6 +3,7 @@
 use model::Digest;
 use model::trust::{Kind, PublicKey, Signed};
 use model::wire::{Counter, Epoch, NodeName, Objection, Vote, Wanted};
+use resolve::Package;
 
 use crate::engine::Evaluation;
 
@@ -52,7 +53,8 @@ pub fn wanted(signed: &Signed, known: Known<'_>) -> Result<Wanted, String> {
 }
 
 /// What the node answers to a question: its own hash of the set must be the master's.
-pub fn vote(evaluation: &Evaluation, own: Digest, masters: Digest) -> Vote {
+/// `now` is in seconds since 1970.
+pub fn vote(evaluation: &Evaluation, own: Digest, masters: Digest, now: u64) -> Vote {
     let report = &evaluation.report;
     if let Some(first) = report.unmet.first() {
         let more = report.unmet.len() - 1;
@@ -79,11 +81,46 @@ pub fn vote(evaluation: &Evaluation, own: Digest, masters: Digest) -> Vote {
         reason: veto.reason.clone(),
     };
     let objections: Vec<Objection> = evaluation.vetoes.iter().map(objection).collect();
-    if objections.is_empty() {
-        Vote::Accept
-    } else {
-        Vote::Veto { objections }
+    let asks = |one: &Objection| {
+        evaluation
+            .later
+            .iter()
+            .find(|(name, _)| *name == one.process)
+    };
+    let waits: Option<Vec<u64>> = objections.iter().map(|one| Some(asks(one)?.1)).collect();
+    match waits {
+        _ if objections.is_empty() => Vote::Accept,
+        // Nobody is against it: all that object want another moment.
+        Some(waits) => Vote::Later {
+            objections,
+            not_before: now + waits.into_iter().max().unwrap_or(0).div_ceil(1000),
+        },
+        None => Vote::Veto { objections },
     }
+}
+
+/// Where what the machine itself is started with lies.
+const OF_THE_MACHINE: [&str; 2] = ["/boot/", "/usr/lib/modules/"];
+
+/// What of a change counts only when the machine has restarted: another kernel.
+pub fn reboot(current: &[Package], target: &[Package]) -> Option<String> {
+    let enters = |one: &&Package| !current.iter().any(|known| known.id == one.id);
+    let of_machine = |package: &Package| {
+        let mut files = package
+            .manifest
+            .files
+            .iter()
+            .map(|one| one.path.to_string());
+        files.find(|path| OF_THE_MACHINE.iter().any(|start| path.starts_with(start)))
+    };
+    let found = |one: &Package| {
+        let path = of_machine(one)?;
+        Some(format!(
+            "{} brings {path}, which counts from the machine's next start on",
+            one.id.name_version()
+        ))
+    };
+    target.iter().filter(enters).find_map(found)
 }
 
 /// That the node does not come to the master's hash.
@@ -111,6 +148,7 @@ mod tests {
             list: Digest::of(b"list"),
             software: Digest::of(b"software"),
             selected_for: Facts::default(),
+            releases: Vec::new(),
             orders: Orders::default(),
             store: model::wire::StorePolicy::default(),
             boot_gate: model::wire::BootGate::default(),
@@ -159,17 +197,28 @@ mod tests {
             report: model::change::PlanReport::default(),
             order: Vec::new(),
             vetoes: Vec::new(),
+            later: Vec::new(),
             failed: None,
         };
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-        assert_eq!(vote(&evaluation, a, a), Vote::Accept);
-        assert!(matches!(vote(&evaluation, a, b), Vote::Failed { .. }));
+        assert_eq!(vote(&evaluation, a, a, 0), Vote::Accept);
+        assert!(matches!(vote(&evaluation, a, b, 0), Vote::Failed { .. }));
         evaluation.vetoes.push(model::change::Veto {
             process: "desk".parse().unwrap(),
             reason: "call in progress".to_owned(),
         });
-        assert!(matches!(vote(&evaluation, a, a), Vote::Veto { .. }));
+        assert!(matches!(vote(&evaluation, a, a, 0), Vote::Veto { .. }));
+        evaluation.later = vec![("desk".parse().unwrap(), 90_500)];
+        let Vote::Later { not_before, .. } = vote(&evaluation, a, a, 1000) else {
+            panic!("it only asks for more time");
+        };
+        assert_eq!(not_before, 1091);
+        evaluation.vetoes.push(model::change::Veto {
+            process: "phone".parse().unwrap(),
+            reason: "no".to_owned(),
+        });
+        assert!(matches!(vote(&evaluation, a, a, 0), Vote::Veto { .. }));
         evaluation.failed = Some("sysmgrd is away".to_owned());
-        assert!(matches!(vote(&evaluation, a, a), Vote::Failed { .. }));
+        assert!(matches!(vote(&evaluation, a, a, 0), Vote::Failed { .. }));
     }
 }

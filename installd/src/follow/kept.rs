@@ -67,6 +67,8 @@ pub struct State {
     pub end: Option<NodeEnd>,
     /// The software list that was committed last.
     pub list: Option<Digest>,
+    /// The newest release document of each class that was seen.
+    pub releases: Vec<Signed>,
     /// Taken out of the fleet's hands.
     pub hold: Option<Hold>,
 }

@@ -138,7 +138,7 @@ impl Follower {
                 epoch,
                 counter,
             } => self.go(rollout, (epoch, counter)),
-            ToNode::Abort { rollout, reason } => self.abort(rollout, reason),
+            ToNode::Abort { rollout, reason } => self.abort(rollout, &reason),
             ToNode::Commit { rollout } => self.commit(rollout).await,
         }
     }

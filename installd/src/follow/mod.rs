@@ -13,6 +13,7 @@
 //! - Nothing of a wanted state is acted on before its epoch and counter are on the disk.
 //! - A change that waits for contact is not what the next boot runs.
 
+mod allowed;
 mod ask;
 mod carry;
 mod checking;
@@ -97,6 +98,8 @@ struct Follower {
     /// What was found by probes, sorted.
     features: Vec<model::wire::FleetName>,
     problems: Vec<String>,
+    /// Why the last wanted state was not taken.
+    refused: Option<String>,
     mailbox: mpsc::Sender<Message>,
     /// How the link is to be kept.
     settings: watch::Sender<LinkSettings>,
@@ -122,6 +125,8 @@ struct Follower {
     /// What was told last of what runs.
     told: Option<model::wire::Installed>,
     due: Option<AbortHandle>,
+    /// No new certificate is asked for before (seconds since 1970).
+    renew_after: u64,
     view: watch::Sender<Membership>,
 }
 
@@ -152,6 +157,7 @@ pub fn start(config: &Config, engine: engine::Handle) -> Result<Handle, Error> {
         member,
         features: Vec::new(),
         problems: Vec::new(),
+        refused: None,
         mailbox: mailbox.clone(),
         settings: watch::channel(link::AT_FIRST).0,
         link: None,
@@ -166,6 +172,7 @@ pub fn start(config: &Config, engine: engine::Handle) -> Result<Handle, Error> {
         seen: tell::Seen::default(),
         told: None,
         due: None,
+        renew_after: 0,
         view,
     };
     // Known from the first moment: a call must not find the node unmanaged while it starts.

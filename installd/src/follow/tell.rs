@@ -83,7 +83,7 @@ impl Follower {
         let pending = self.state.pending.as_ref().and_then(Pending::rollout);
         let carrying = self.carrying.as_ref().and_then(|one| one.rollout);
         let mut discrepancies = self.seen.discrepancies.clone();
-        discrepancies.extend(self.problems.iter().cloned());
+        discrepancies.extend(self.problems.iter().chain(&self.refused).cloned());
         Installed {
             software: self.seen.software,
             committed: self.seen.committed,
@@ -133,7 +133,8 @@ impl Follower {
         let state = self.member_state();
         let until = member.map(|(_, identity)| identity.valid.1);
         let until = until.and_then(|until| i64::try_from(until.saturating_mul(1000)).ok());
-        let problem = self.closed.iter().chain(&self.problems).cloned();
+        let problem = self.closed.iter().chain(&self.problems);
+        let problem = problem.chain(&self.refused).cloned();
         let problem: Vec<String> = problem.collect();
         let membership = Membership {
             state,

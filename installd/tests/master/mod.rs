@@ -52,6 +52,12 @@ pub struct Master {
     pub enrolled: Arc<Mutex<Vec<Enrol>>>,
     /// Paths of plain requests.
     pub requests: Arc<Mutex<Vec<String>>>,
+    /// An operator has still to accept whoever has no token.
+    pub accepts: Arc<AtomicBool>,
+    /// Seconds for which a certificate is good, from two seconds ago.
+    pub good_for: Arc<Mutex<Option<u64>>>,
+    /// What the certificates were that a new one was asked for with.
+    pub renewed: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Nobody reaches it.
     away: Arc<AtomicBool>,
     links: AsyncMutex<mpsc::Receiver<Link>>,
@@ -71,6 +77,8 @@ pub struct Link {
     socket: WebSocketStream<TlsStream<TcpStream>>,
     /// Whether the node showed a certificate.
     pub certified: bool,
+    /// That certificate.
+    pub certificate: Vec<u8>,
 }
 
 #[derive(Clone)]
@@ -79,6 +87,9 @@ struct Served {
     ca: String,
     master_key: String,
     secret: String,
+    accepts: Arc<AtomicBool>,
+    good_for: Arc<Mutex<Option<u64>>>,
+    renewed: Arc<Mutex<Vec<Vec<u8>>>>,
     enrolled: Arc<Mutex<Vec<Enrol>>>,
     requests: Arc<Mutex<Vec<String>>>,
     public: PathBuf,
@@ -136,6 +147,9 @@ impl Master {
             ca: ca.clone(),
             master_key: key.public().to_text(),
             secret: "t1.s3cret".to_owned(),
+            accepts: Arc::default(),
+            good_for: Arc::default(),
+            renewed: Arc::default(),
             enrolled: Arc::default(),
             requests: Arc::default(),
             public,
@@ -145,6 +159,11 @@ impl Master {
         let url = format!(
             "https://127.0.0.1:{}",
             listener.local_addr().unwrap().port()
+        );
+        let (accepts, good_for, renewed) = (
+            Arc::clone(&served.accepts),
+            Arc::clone(&served.good_for),
+            Arc::clone(&served.renewed),
         );
         let (enrolled, requests) = (Arc::clone(&served.enrolled), Arc::clone(&served.requests));
         let acceptor = TlsAcceptor::from(Arc::new(tls));
@@ -177,6 +196,9 @@ impl Master {
             })),
             enrolled,
             requests,
+            accepts,
+            good_for,
+            renewed,
             away,
             links: AsyncMutex::new(opened),
             shelf,
@@ -253,6 +275,18 @@ impl Master {
         (list, resolve::fleet::software_hash(&order, node))
     }
 
+    /// Offers a release document.
+    pub fn release(&self, release: &Signed) -> Digest {
+        let bytes = serde_json::to_vec(release).unwrap();
+        let digest = Digest::of(&bytes);
+        let mut import = self.shelf.begin();
+        let size = bytes.len() as u64;
+        import.put(&digest, size, bytes.as_slice()).unwrap();
+        import.finish().unwrap();
+        self.shelf.publish(&digest, &[digest]).unwrap();
+        digest
+    }
+
     pub fn wanted(&self, (list, software): (Digest, Digest), counter: u64) -> Wanted {
         let seconds = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
         Wanted {
@@ -264,6 +298,7 @@ impl Master {
             list,
             software,
             selected_for: Facts::default(),
+            releases: Vec::new(),
             orders: Orders {
                 rollout: Some(RolloutId(counter)),
                 contact_timeout_ms: 60_000,
@@ -360,6 +395,15 @@ impl Served {
                     let answer = self.enrol(&body);
                     answer_with(&mut stream, answer).await;
                 }
+                ("POST", "/v1/certificate") => {
+                    let body = body(&mut stream, &head).await;
+                    self.renewed.lock().unwrap().push(shown(&stream));
+                    *self.good_for.lock().unwrap() = None;
+                    let certificate = self.certify(std::str::from_utf8(&body).unwrap());
+                    let renewed = model::wire::Renewed { certificate };
+                    let body = serde_json::to_vec(&renewed).unwrap();
+                    answer_with(&mut stream, (200, body)).await;
+                }
                 ("GET", path) => self.file(&mut stream, path, &head).await,
                 _ => answer_with(&mut stream, (404, b"{}".to_vec())).await,
             }
@@ -367,7 +411,8 @@ impl Served {
     }
 
     async fn open_link(self, mut stream: TlsStream<TcpStream>, head: &str) {
-        let certified = stream.get_ref().1.peer_certificates().is_some();
+        let certificate = shown(&stream);
+        let certified = !certificate.is_empty();
         let key = field(head, "sec-websocket-key").unwrap();
         let accept = derive_accept_key(key.as_bytes());
         let answer = format!(
@@ -376,20 +421,33 @@ impl Served {
         );
         stream.write_all(answer.as_bytes()).await.unwrap();
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
-        drop(self.links.send(Link { socket, certified }).await);
+        drop(
+            self.links
+                .send(Link {
+                    socket,
+                    certified,
+                    certificate,
+                })
+                .await,
+        );
     }
 
     fn enrol(&self, body: &[u8]) -> (u16, Vec<u8>) {
         let enrol: Enrol = serde_json::from_slice(body).unwrap();
         let allowed = enrol.token.as_deref() == Some(&self.secret);
         self.enrolled.lock().unwrap().push(enrol.clone());
-        if !allowed {
+        if enrol.token.is_none() && !self.accepts.load(Ordering::SeqCst) {
+            let pending = EnrolAnswer::Pending {
+                fingerprint: "it says so itself".to_owned(),
+                again_ms: 50,
+            };
+            return (202, serde_json::to_vec(&pending).unwrap());
+        }
+        if !allowed && enrol.token.is_some() {
             let refusal = br#"{"error":"not-allowed","message":"no such token","hint":""}"#;
             return (403, refusal.to_vec());
         }
-        let mut request = CertificateSigningRequestParams::from_pem(&enrol.request).unwrap();
-        request.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = request.signed_by(&self.issuer).unwrap().pem();
+        let certificate = self.certify(&enrol.request);
         let enrolled = EnrolAnswer::Enrolled(Box::new(Enrolled {
             name: enrol.name,
             classes: Vec::new(),
@@ -399,6 +457,17 @@ impl Served {
             mirrors: Vec::new(),
         }));
         (200, serde_json::to_vec(&enrolled).unwrap())
+    }
+
+    fn certify(&self, request: &str) -> String {
+        let mut request = CertificateSigningRequestParams::from_pem(request).unwrap();
+        request.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if let Some(seconds) = *self.good_for.lock().unwrap() {
+            let from = std::time::SystemTime::now() - std::time::Duration::from_secs(2);
+            request.params.not_before = from.into();
+            request.params.not_after = (from + std::time::Duration::from_secs(seconds)).into();
+        }
+        request.signed_by(&self.issuer).unwrap().pem()
     }
 
     async fn file(&self, stream: &mut TlsStream<TcpStream>, path: &str, head: &str) {
@@ -424,6 +493,13 @@ impl Served {
         );
         drop(stream.write_all(&[head.as_bytes(), part].concat()).await);
     }
+}
+
+/// The certificate that the other side has shown; empty: none.
+fn shown(stream: &TlsStream<TcpStream>) -> Vec<u8> {
+    let chain = stream.get_ref().1.peer_certificates();
+    let first = chain.and_then(|chain| chain.first());
+    first.map(|one| one.to_vec()).unwrap_or_default()
 }
 
 async fn head(stream: &mut TlsStream<TcpStream>) -> Option<String> {

@@ -200,6 +200,7 @@ pub fn config(dir: &Path) -> Config {
     config.timeouts.settling = "0".parse().unwrap();
     config.trust.unsigned = installd::config::Unsigned::Accept;
     config.trust.directory = dir.join("trust.d");
+    config.fleet.operators = dir.join("operators.d");
     fs_err::create_dir_all(&config.run_dir).unwrap();
     config
 }
@@ -324,6 +325,8 @@ pub struct Script {
     /// Of these, those that have registered.
     pub registered: Vec<ProcessName>,
     pub vetoes: Vec<Veto>,
+    /// Those of them who only ask for so many milliseconds.
+    pub later: Vec<(ProcessName, u64)>,
     pub not_ready: Vec<Veto>,
     /// Processes that fail in the generation given.
     pub failing: Vec<(ProcessName, Generation)>,
@@ -495,6 +498,7 @@ impl Served {
         answer(&Votes {
             moments,
             vetoes: script.vetoes.clone(),
+            later: script.later.clone(),
             ..Votes::default()
         })
     }

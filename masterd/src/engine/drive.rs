@@ -203,6 +203,7 @@ impl Engine {
             list,
             software,
             selected_for: added,
+            releases: Vec::new(),
             orders,
             store: intent.store.map(|(store, _)| store).unwrap_or_default(),
             boot_gate: intent.boot_gate.map(|(gate, _)| gate).unwrap_or_default(),

@@ -43,7 +43,7 @@ pub use people::{
     Role, TokenView,
 };
 pub use plan::{FleetPlan, PlannedNode};
-pub use release::{Release, Released};
+pub use release::{OperatorOrder, Release, Released};
 pub use rollout::{
     Absent, Choice, Decision, NodePhase, NodeRollout, Phase, RolloutId, RolloutView, Strategy,
     Update, Waves,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ClassName;
+use super::{ClassName, RolloutId};
 use crate::digest::Digest;
 use crate::ids::{PackageId, PackageName};
 use crate::version::Version;
@@ -26,6 +26,23 @@ pub struct Release {
     /// Versions below these need an operator's signature, even where they were released once.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub floor: BTreeMap<PackageName, Version>,
+}
+
+/// What an operator allows that a master alone may not order: that vetoes are overridden, packages
+/// leave, or versions go below the floor. Its JSON text is signed with the operator's own key
+/// (`trust::Kind::Order`), of which nodes have the public half in their `operators.d`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct OperatorOrder {
+    /// The update that it is for.
+    pub rollout: RolloutId,
+    /// The software hashes that nodes may come to by it: another set needs another signature.
+    pub targets: Vec<Digest>,
+    /// Seconds since 1970, after which nothing is begun by it.
+    pub expires: u64,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// One package of a [`Release`].

@@ -80,6 +80,10 @@ pub struct Wanted {
     /// and location.
     #[serde(default)]
     pub selected_for: Facts,
+    /// The release documents of the node's classes: objects, each the JSON text of a
+    /// [`Signed`] [`Release`](super::Release).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub releases: Vec<Digest>,
     /// How a node that runs comes to it.
     #[serde(default)]
     pub orders: Orders,
@@ -124,7 +128,7 @@ pub struct Orders {
     /// Go on though a process's state cannot be taken back.
     pub one_way: bool,
     /// An operator's signed word for what a master alone may not order: force, removal, a version
-    /// below the floor. JSON text of the decision, and its signatures.
+    /// below the floor. An [`OperatorOrder`](super::OperatorOrder).
     pub operator: Option<Box<Signed>>,
 }
 

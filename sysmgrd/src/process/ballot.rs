@@ -65,6 +65,8 @@ struct Lease {
     until: Instant,
     within: Duration,
     extended: bool,
+    /// What it has asked for, where that is more than it could get.
+    wants: Option<Duration>,
 }
 
 /// A vote that is being taken.
@@ -111,6 +113,7 @@ impl Ballot {
             until: now.at + within,
             within,
             extended: false,
+            wants: None,
         };
         self.open.insert(name, lease);
     }
@@ -175,6 +178,7 @@ impl Ballot {
             return Err(Refused::MoreTimeTwice);
         }
         lease.extended = true;
+        lease.wants = (wanted > granted).then_some(wanted);
         lease.until += granted;
         lease.within += granted;
         Ok(granted)
@@ -197,7 +201,20 @@ impl Ballot {
             .map(|(name, _)| name.clone())
             .collect();
         for name in late {
-            if let Some(lease) = self.open.remove(&name).filter(|lease| lease.counts) {
+            let Some(lease) = self.open.remove(&name).filter(|lease| lease.counts) else {
+                continue;
+            };
+            if let Some(wants) = lease.wants {
+                let millis = u64::try_from(wants.as_millis()).unwrap_or(u64::MAX);
+                let why = format!(
+                    "it asks for {} s, and {} s is what it may have; --force-process {name} goes on \
+                     without it",
+                    wants.as_secs(),
+                    self.more.as_secs()
+                );
+                self.object(&name, why, now);
+                self.votes.later.push((name, millis));
+            } else {
                 let why = format!("nothing within {} ms", lease.within.as_millis());
                 self.object(&name, no_answer(&name, &why), now);
             }
@@ -324,7 +341,8 @@ mod tests {
         let end = later(now, 4 * SECOND);
         ballot.expire(end);
         let votes = ballot.into_votes();
-        assert!(votes.vetoes[0].reason.contains("within 4000 ms"));
+        assert!(votes.vetoes[0].reason.contains("asks for 60 s"));
+        assert_eq!(votes.later, [(a, 60_000)]);
         assert_eq!(votes.moments.last().unwrap().1.at_ms, end.wall_ms);
     }
 

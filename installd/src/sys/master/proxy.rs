@@ -80,6 +80,47 @@ async fn head(stream: &mut TcpStream) -> io::Result<String> {
 mod tests {
     use super::*;
 
+    /// A proxy that answers this, and then says back what it hears; what it was asked.
+    async fn proxy(answer: &'static str) -> (String, tokio::task::JoinHandle<String>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap().to_string();
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let asked = head(&mut stream).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let mut word = [0; 5];
+            if stream.read_exact(&mut word).await.is_ok() {
+                stream.write_all(&word).await.unwrap();
+            }
+            asked
+        });
+        (at, served)
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_asked_for_the_master_and_what_follows_its_answer_is_the_masters() {
+        let address: Address = "https://master.example:8443".parse().unwrap();
+        let (at, served) =
+            proxy("HTTP/1.1 200 Connection established\r\nVia: p\r\n\r\nfirst").await;
+        let mut stream = through(&at, &address).await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        let mut heard = [0; 10];
+        stream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"firsthello");
+        let asked = served.await.unwrap();
+        assert!(
+            asked.starts_with(
+                "CONNECT master.example:8443 HTTP/1.1\r\nHost: master.example:8443\r\n"
+            ),
+            "{asked}"
+        );
+        let (at, _served) = proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await;
+        let error = through(&format!("http://{at}"), &address)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("407"), "{error}");
+    }
+
     #[test]
     fn hosts_that_need_no_proxy_are_named_alone_or_by_their_domain() {
         let list = "localhost, .example.org,10.0.0.1";
