@@ -97,7 +97,7 @@ async fn nodes_of_one_type_with_other_features_get_other_packages() {
             .put::<Assignment>("/v1/assign/node/without", &role)
             .await,
     );
-    let other = json!({"node-type": "desk"});
+    let other = json!({"type": "desk"});
     let edited: NodeView = master.put("/v1/nodes/with", &other).await;
     assert!(edited.discrepancies[0].contains("desk"), "{edited:?}");
     let plan: FleetPlan = master.post("/v1/plan", &everybody()).await;
