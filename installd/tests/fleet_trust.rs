@@ -366,7 +366,7 @@ async fn a_certificate_is_renewed_with_a_new_key_before_it_ends_and_the_link_sho
     let renewed = master.renewed.lock().unwrap().clone();
     assert_eq!(
         renewed,
-        [old.certificate.clone()],
+        std::slice::from_ref(&old.certificate),
         "asked for with the old one"
     );
     let key = |der: &[u8]| {
