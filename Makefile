@@ -40,7 +40,7 @@ faults: ## Kill daemons at every fault point, cut the power, break the disk, sen
 	@tests/setup.sh build test
 	cargo build --quiet --workspace --bins --examples
 	CHANGEOVER_FAULT_POINTS=all CHANGEOVER_CRASH_ROUNDS=200 CHANGEOVER_POWER_ROUNDS=50 \
-		cargo test -p tests --no-fail-fast --test faults --test crash --test power --test storage \
+		cargo test -p tests --no-fail-fast --test faults --test crash --test power --test power_state --test storage \
 		--test bus --test hostile -- --nocapture
 	tests/fuzz/fuzz.sh
 

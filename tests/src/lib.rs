@@ -10,6 +10,7 @@ pub mod counts;
 pub mod disk;
 pub mod fleet;
 pub mod house;
+pub mod ledger;
 pub mod machine;
 pub mod node;
 pub mod on_bus;

@@ -91,7 +91,7 @@ fn undo(context: &Context, db: &mut Db, unfinished: &Unfinished) -> Result<(), E
     let begun = unfinished
         .steps
         .iter()
-        .any(|(step, _)| *step == Step::Transition);
+        .any(|(step, _)| matches!(step, Step::Transition { .. }));
     let elsewhen = unfinished.boot != context.boot;
     let rewrote = |told: &&Transition| begun && elsewhen && !told.state.is_empty();
     let rewrote = unfinished.transition.as_ref().filter(rewrote);

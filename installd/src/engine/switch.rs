@@ -149,9 +149,10 @@ impl Changeover {
 
     /// Has sysmgrd move the processes; what it did not finish before it went away is sent again.
     async fn transition(&mut self, next: &Transition) -> Result<TransitionReport, String> {
+        let rewrites = !next.state.is_empty();
         let step = self
             .db
-            .intend(self.id, &Step::Transition)
+            .intend(self.id, &Step::Transition { rewrites })
             .map_err(|error| Chain(&error).to_string())?;
         let report = send(&mut self.sysmgr, next)
             .await

@@ -30,7 +30,11 @@ pub enum Step {
         changes: Vec<ConfigChange>,
     },
     /// sysmgrd moves the processes.
-    Transition,
+    Transition {
+        /// State of some is copied, migrated or put back, which outlives the machine's power.
+        #[serde(default)]
+        rewrites: bool,
+    },
     /// The files, the pointer and then the processes go back.
     RollBack {
         /// Why.
@@ -112,7 +116,7 @@ impl Unfinished {
             Step::Stage
             | Step::Prepare
             | Step::Switch
-            | Step::Transition
+            | Step::Transition { .. }
             | Step::RollBack { .. }
             | Step::Persist => None,
         });
@@ -171,12 +175,14 @@ impl Db {
             )
         };
         match step {
-            Step::Config { .. } => self.durably("write the journal", record),
+            Step::Config { .. } | Step::Transition { rewrites: true } => {
+                self.durably("write the journal", record)
+            }
             // After the power went, what is not committed is undone whatever these say.
             Step::Stage
             | Step::Prepare
             | Step::Switch
-            | Step::Transition
+            | Step::Transition { rewrites: false }
             | Step::RollBack { .. }
             | Step::Persist => self.together("write the journal", record),
         }
