@@ -54,7 +54,10 @@ impl Note {
 
     /// About so many bytes in the store.
     pub(crate) fn size(&self) -> usize {
-        200 + self.by.len() + self.what.len() + self.reason.len() + self.on.as_ref().map_or(0, String::len)
+        200 + self.by.len()
+            + self.what.len()
+            + self.reason.len()
+            + self.on.as_ref().map_or(0, String::len)
     }
 
     fn numbered(&self, seq: u64) -> AuditEntry {

@@ -126,7 +126,11 @@ async fn assigned(master: &Master) {
         packages: vec!["tool".parse().unwrap()],
         ..Assignment::default()
     };
-    drop(master.put::<Assignment>("/v1/assign/fleet", &assignment).await);
+    drop(
+        master
+            .put::<Assignment>("/v1/assign/fleet", &assignment)
+            .await,
+    );
 }
 
 fn ballot(ask: &model::wire::Ask, vote: Vote) -> FromNode {
@@ -188,7 +192,11 @@ fn messages() -> Vec<Value> {
 fn memory(process: u32) -> u64 {
     let text = fs_err::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
+    line.unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,7 +233,10 @@ async fn garbage_on_a_link_ends_the_link_and_nothing_else() {
             node.disconnect();
         }
     }
-    assert!(ended > 300, "{ended} links ended, {heard} messages were heard");
+    assert!(
+        ended > 300,
+        "{ended} links ended, {heard} messages were heard"
+    );
     let grown = memory(master.process()).saturating_sub(size);
     assert!(grown < 32 << 10, "{grown} kB more");
     assert!(master.is_alive());
@@ -289,8 +300,19 @@ fn bodies() -> Vec<Value> {
 
 fn named(path: &str, random: &mut Random) -> String {
     let names = [
-        "n1", "fleet", "class/edge", "1", "99999999999999999999", "..", "%00", "%2e%2e%2fa", "%ff",
-        "tool=1", "ü", "A", "node/n1",
+        "n1",
+        "fleet",
+        "class/edge",
+        "1",
+        "99999999999999999999",
+        "..",
+        "%00",
+        "%2e%2e%2fa",
+        "%ff",
+        "tool=1",
+        "ü",
+        "A",
+        "node/n1",
     ];
     let part = |part: &str, random: &mut Random| match part.starts_with('{') {
         true if random.below(8) == 0 => "x".repeat(random.below(3000)),
@@ -350,9 +372,15 @@ async fn garbage_at_every_route_is_refused_with_a_reason_and_costs_nothing() {
     for number in 0..60 {
         let bytes = random.bytes(400);
         if number % 2 == 0 {
-            let mut plain = TcpStream::connect(("127.0.0.1", master.port())).await.unwrap();
+            let mut plain = TcpStream::connect(("127.0.0.1", master.port()))
+                .await
+                .unwrap();
             plain.write_all(&bytes).await.ok();
-            drop(tokio::time::timeout(SOON, plain.read_to_end(&mut Vec::new())).await.unwrap());
+            drop(
+                tokio::time::timeout(SOON, plain.read_to_end(&mut Vec::new()))
+                    .await
+                    .unwrap(),
+            );
         } else {
             let (status, _) = node.garbage(&bytes).await;
             assert!(status == 0 || status == 400, "{status}");
@@ -446,15 +474,15 @@ async fn a_stolen_key_speaks_for_its_own_node_only() {
     let update = json!({"nodes": {"nodes": ["other"]}});
     let begun: RolloutView = master.post("/v1/updates", &update).await;
     let ask = other.asked().await;
-    let wanted_of = |ask: &model::wire::Ask| json!({
-        "kind": "ended", "rollout": ask.rollout, "epoch": 1, "counter": 1, "report": null,
-        "installed": {"software": ask.target, "committed": ask.target}
-    });
+    let wanted_of = |ask: &model::wire::Ask| {
+        json!({
+            "kind": "ended", "rollout": ask.rollout, "epoch": 1, "counter": 1, "report": null,
+            "installed": {"software": ask.target, "committed": ask.target}
+        })
+    };
     thief.say(&ballot(&ask, veto())).await;
     thief.say(&ballot(&ask, Vote::Accept)).await;
-    let waiting = FromNode::Waiting {
-        rollout: begun.id,
-    };
+    let waiting = FromNode::Waiting { rollout: begun.id };
     thief.say(&waiting).await;
     thief.say_text(&wanted_of(&ask).to_string()).await;
     let progress = FromNode::Progress(NodeProgress {
@@ -502,7 +530,9 @@ async fn a_stolen_key_speaks_for_its_own_node_only() {
         assert_eq!(status, 400, "{answer}");
     }
     // The name of another is taken.
-    let (status, _) = master.refused("/v1/enrol", &master.newcomer_with_token("other").await).await;
+    let (status, _) = master
+        .refused("/v1/enrol", &master.newcomer_with_token("other").await)
+        .await;
     assert_eq!(status, 409);
     other.say(&ballot(&ask, Vote::Accept)).await;
     let wanted = other.wanted().await;
@@ -520,7 +550,9 @@ async fn a_vote_of_another_round_or_update_and_an_older_end_do_not_count() {
     let begun: RolloutView = master.post("/v1/updates", &everybody()).await;
     let first = node.asked().await;
     node.say(&ballot(&first, veto())).await;
-    master.until(begun.id, |view| view.phase == Phase::Held).await;
+    master
+        .until(begun.id, |view| view.phase == Phase::Held)
+        .await;
     let path = format!("/v1/rollouts/{}/decision", begun.id);
     let again = json!({"choice": "ask-again", "reason": "now"});
     drop(master.post::<RolloutView>(&path, &again).await);
@@ -554,7 +586,10 @@ enum Mischief {
 }
 
 /// A way to the master with somebody on it.
-async fn way(port: u16, mischief: Mischief) -> (u16, std::sync::Arc<std::sync::atomic::AtomicBool>) {
+async fn way(
+    port: u16,
+    mischief: Mischief,
+) -> (u16, std::sync::Arc<std::sync::atomic::AtomicBool>) {
     use std::sync::atomic::Ordering;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap().port();
@@ -628,7 +663,9 @@ async fn a_link_ends_with_the_rights_of_its_certificate() {
         assert_eq!(node.heard().await, None, "{deed}");
         let (status, text) = node.request("GET", "/v1/link", "").await;
         assert_eq!(status, 403, "{text}");
-        let (status, _) = node.request("POST", "/v1/check", r#"{"software":null}"#).await;
+        let (status, _) = node
+            .request("POST", "/v1/check", r#"{"software":null}"#)
+            .await;
         assert_eq!(status, 403);
         let (status, _) = node.request("POST", "/v1/certificate", "").await;
         assert_eq!(status, 403);
@@ -644,9 +681,14 @@ async fn a_link_ends_when_its_certificate_does_and_the_node_may_renew_and_come_b
     let start = Instant::now();
     assert_eq!(node.heard().await, None);
     assert!(start.elapsed() < SOON);
-    let (status, text) = node.request("POST", "/v1/check", r#"{"software":null}"#).await;
+    let (status, text) = node
+        .request("POST", "/v1/check", r#"{"software":null}"#)
+        .await;
     assert_eq!(status, 403);
-    assert!(text.contains("lapsed") || text.contains("out of date"), "{text}");
+    assert!(
+        text.contains("lapsed") || text.contains("out of date"),
+        "{text}"
+    );
     let key = rcgen::KeyPair::generate().unwrap();
     let request = rcgen::CertificateParams::new(Vec::new()).unwrap();
     let request = request.serialize_request(&key).unwrap().pem().unwrap();

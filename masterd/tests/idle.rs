@@ -21,7 +21,11 @@ use model::wire::Verdict;
 fn pss(process: u32) -> u64 {
     let text = fs_err::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
+    line.unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
 }
 
 async fn more(master: &Master, nodes: &mut Vec<Scripted>, count: usize) {

@@ -81,7 +81,11 @@ async fn a_large_file_that_changed_a_little_is_fetched_as_a_patch_from_the_maste
         packages: vec!["library".parse().unwrap()],
         ..Assignment::default()
     };
-    drop(master.put::<Assignment>("/v1/assign/fleet", &assignment).await);
+    drop(
+        master
+            .put::<Assignment>("/v1/assign/fleet", &assignment)
+            .await,
+    );
     let (begun, first) = decide(&master, &mut node).await;
     let want = |digest, bound| Want { digest, bound };
     let file = Digest::of(old.as_bytes());
@@ -90,7 +94,10 @@ async fn a_large_file_that_changed_a_little_is_fetched_as_a_patch_from_the_maste
     let wants = [want(file, exactly), want(first.list, Bound::Most(1 << 20))];
     let whole = fetch(&master, (first.list, None), &wants, &HashMap::new(), &spool).await;
     assert!(whole.fetched > 1 << 20, "{whole:?}");
-    assert_eq!(fs_err::read_to_string(spool.join(file.to_string())).unwrap(), old);
+    assert_eq!(
+        fs_err::read_to_string(spool.join(file.to_string())).unwrap(),
+        old
+    );
     let listed = fs_err::read(spool.join(first.list.to_string())).unwrap();
     let listed: SoftwareList = serde_json::from_slice(&listed).unwrap();
     node.become_it(&first);

@@ -202,3 +202,19 @@ async fn a_state_on_the_way_that_breaks_a_dependency_between_nodes_is_refused_wi
     assert_eq!(status, 422, "{text}");
     assert!(text.contains("web-1") && text.contains("db-"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_by_an_image_is_not_taken_for_one_of_everything() {
+    let master = Master::new().await;
+    let mut node = master.node("a", "edge").await;
+    node.connect().await;
+    let update = Update {
+        image: Some("site".to_owned()),
+        ..everybody()
+    };
+    for path in ["/v1/plan", "/v1/updates"] {
+        let (status, text) = master.refused(path, &update).await;
+        assert_eq!(status, 400, "{text}");
+        assert!(text.contains("image"), "{text}");
+    }
+}

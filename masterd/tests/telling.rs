@@ -67,12 +67,16 @@ async fn until<T>(mut seen: impl FnMut() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(SOON, wait).await.expect("it comes to be so")
+    tokio::time::timeout(SOON, wait)
+        .await
+        .expect("it comes to be so")
 }
 
 fn told(file: &Path) -> Vec<Value> {
     let text = fs_err::read_to_string(file).unwrap_or_default();
-    let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let lines = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
     lines.collect()
 }
 
@@ -131,14 +135,18 @@ async fn a_program_and_a_web_server_are_told_of_vetoes_holds_failures_and_the_en
     let ask = one.asked().await;
     one.vote(&ask, Vote::Accept).await;
     veto(&mut other).await;
-    master.until(begun.id, |view| view.phase == Phase::Held).await;
+    master
+        .until(begun.id, |view| view.phase == Phase::Held)
+        .await;
     let path = format!("/v1/rollouts/{}/decision", begun.id);
     let decision = json!({"choice": "accepting", "reason": "the other later"});
     drop(master.post::<RolloutView>(&path, &decision).await);
     let wanted = one.wanted().await;
     one.end(begun.id, &wanted, Outcome::RolledBack).await;
     let view = master
-        .until(begun.id, |view| matches!(view.phase, Phase::Stopped) || view.phase.is_end())
+        .until(begun.id, |view| {
+            matches!(view.phase, Phase::Stopped) || view.phase.is_end()
+        })
         .await;
     if !view.phase.is_end() {
         let decision = json!({"choice": "abort", "reason": "enough"});
@@ -148,10 +156,15 @@ async fn a_program_and_a_web_server_are_told_of_vetoes_holds_failures_and_the_en
 
     let said = until(|| {
         let said = told(&file);
-        said.iter().any(|one| one["event"] == "done").then_some(said)
+        said.iter()
+            .any(|one| one["event"] == "done")
+            .then_some(said)
     })
     .await;
-    let events: BTreeSet<&str> = said.iter().map(|one| one["event"].as_str().unwrap()).collect();
+    let events: BTreeSet<&str> = said
+        .iter()
+        .map(|one| one["event"].as_str().unwrap())
+        .collect();
     let expected = ["done", "failed", "held", "vetoed"];
     assert!(expected.iter().all(|one| events.contains(one)), "{said:#?}");
     let find = |event: &str| said.iter().find(|one| one["event"] == event).unwrap();
@@ -164,7 +177,10 @@ async fn a_program_and_a_web_server_are_told_of_vetoes_holds_failures_and_the_en
     let phase = serde_json::to_value(end.phase).unwrap();
     assert_eq!(find("done")["phase"], phase);
     for one in &said {
-        let got = tokio::time::timeout(SOON, posted.recv()).await.unwrap().unwrap();
+        let got = tokio::time::timeout(SOON, posted.recv())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(got.0, "POST /fleet?a=b HTTP/1.1");
         assert_eq!(&got.1, one);
     }
@@ -180,7 +196,10 @@ async fn a_web_server_is_reached_by_the_proxy_that_the_environment_names() {
     node.connect().await;
     begin(&master).await;
     veto(&mut node).await;
-    let (line, body) = tokio::time::timeout(SOON, posted.recv()).await.unwrap().unwrap();
+    let (line, body) = tokio::time::timeout(SOON, posted.recv())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(line, "POST http://hook.invalid/x HTTP/1.1");
     assert_eq!(body["event"], "vetoed");
 }
@@ -213,12 +232,16 @@ async fn a_program_that_hangs_holds_nothing_up_and_is_ended_with_all_that_it_beg
     until(|| (running(&length).len() >= 3).then_some(())).await;
     // While it hangs the engine goes on: the second vote is counted, and an operator decides.
     one.vote(&asked, Vote::Accept).await;
-    master.until(begun.id, |view| view.phase == Phase::Held).await;
+    master
+        .until(begun.id, |view| view.phase == Phase::Held)
+        .await;
     assert!(!running(&length).is_empty());
     let path = format!("/v1/rollouts/{}/decision", begun.id);
     let decision = json!({"choice": "abort", "reason": "enough"});
     drop(master.post::<RolloutView>(&path, &decision).await);
-    master.until(begun.id, |view| view.phase == Phase::Aborted).await;
+    master
+        .until(begun.id, |view| view.phase == Phase::Aborted)
+        .await;
     until(|| running(&length).is_empty().then_some(())).await;
 }
 
@@ -248,10 +271,22 @@ async fn each_deed_stands_once_in_the_audit_log_also_after_a_kill() {
         assert_eq!(same.id.0, 2);
     }
     let decision = json!({"choice": "abort", "reason": "no"});
-    drop(master.post::<RolloutView>("/v1/rollouts/2/decision", &decision).await);
-    drop(master.put::<NodeView>("/v1/nodes/one", &json!({"labels": {"rack": "7"}})).await);
+    drop(
+        master
+            .post::<RolloutView>("/v1/rollouts/2/decision", &decision)
+            .await,
+    );
+    drop(
+        master
+            .put::<NodeView>("/v1/nodes/one", &json!({"labels": {"rack": "7"}}))
+            .await,
+    );
     // The same once more changes nothing, and was done all the same.
-    drop(master.put::<NodeView>("/v1/nodes/one", &json!({"labels": {"rack": "7"}})).await);
+    drop(
+        master
+            .put::<NodeView>("/v1/nodes/one", &json!({"labels": {"rack": "7"}}))
+            .await,
+    );
     master.killed().await;
     let all = lines(&master).await;
     let of = |what: &str| all.iter().filter(|line| line.1 == what).collect::<Vec<_>>();
@@ -260,7 +295,9 @@ async fn each_deed_stands_once_in_the_audit_log_also_after_a_kill() {
     }
     let on = |what: &str| {
         let lines = of(what).into_iter();
-        lines.map(|line| line.2.clone().unwrap()).collect::<Vec<_>>()
+        lines
+            .map(|line| line.2.clone().unwrap())
+            .collect::<Vec<_>>()
     };
     assert_eq!(on("update"), ["update 1", "update 2"]);
     assert_eq!(on("decide abort"), ["update 2"]);
@@ -381,14 +418,20 @@ async fn a_node_that_waits_is_shown_and_comes_in_when_an_operator_accepts_it() {
     let all: Vec<NodeView> = master.get("/v1/nodes").await;
     assert_eq!(all.len(), 1);
     let (done, text) = pkgtool(&master, &["nodes"]);
-    assert!(done && text.contains("edge-9") && text.contains(&fingerprint), "{text}");
+    assert!(
+        done && text.contains("edge-9") && text.contains(&fingerprint),
+        "{text}"
+    );
     // Another key may ask for the name, too; nobody is let in by mistake.
     let twin = master.waits("edge-9").await;
     let (done, text) = pkgtool(&master, &["nodes", "accept", "edge-9"]);
     assert!(!done, "{text}");
     let body = json!({ "fingerprint": &fingerprint[..8] });
     let accepted: NodeView = master.post("/v1/nodes/edge-9/accept", &body).await;
-    assert!(matches!(accepted.presence, Presence::Away { .. }), "{accepted:?}");
+    assert!(
+        matches!(accepted.presence, Presence::Away { .. }),
+        "{accepted:?}"
+    );
     let (status, _) = master.refused("/v1/enrol", &twin.enrol).await;
     assert_eq!(status, 409);
     let mut node = master.comes_in(waiting).await.unwrap();
@@ -400,5 +443,9 @@ async fn a_node_that_waits_is_shown_and_comes_in_when_an_operator_accepts_it() {
     assert_eq!(node.connect().await, Verdict::Unassigned);
     let all: Vec<NodeView> = master.get("/v1/nodes").await;
     let connected = |node: &NodeView| matches!(node.presence, Presence::Connected { .. });
-    assert_eq!(all.iter().filter(|node| connected(node)).count(), 2, "{all:?}");
+    assert_eq!(
+        all.iter().filter(|node| connected(node)).count(),
+        2,
+        "{all:?}"
+    );
 }

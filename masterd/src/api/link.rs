@@ -117,7 +117,9 @@ impl Session {
         let Message::Text(text) = first else {
             return None;
         };
-        let hello = serde_json::from_str(&text).ok().filter(|it| allowance::fits(it, text.len()));
+        let hello = serde_json::from_str(&text)
+            .ok()
+            .filter(|it| allowance::fits(it, text.len()));
         let Some(FromNode::Hello(hello)) = hello else {
             tracing::warn!(node = %name, "its first message is no hello");
             close(&mut socket, "the first message is no hello").await;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use model::wire::{FleetName, FleetView, NodeEdit, NodeName, NodeView, NodeWhy, Presence, Selector};
+use model::wire::{
+    FleetName, FleetView, NodeEdit, NodeName, NodeView, NodeWhy, Presence, Selector,
+};
 use std::collections::BTreeMap;
 
 use super::{Access, Caller, Master, Named, Refused, Route, Taken};

@@ -41,7 +41,9 @@ impl Handle {
     pub async fn remove_package(&self, id: PackageId, note: Note) -> Result<(), Error> {
         self.ask(move |engine| {
             engine.remove_package(&id)?;
-            engine.pending.note(Rank::Plain, records::package(&id), note);
+            engine
+                .pending
+                .note(Rank::Plain, records::package(&id), note);
             Ok(())
         })
         .await

@@ -114,7 +114,10 @@ impl Engine {
     pub(super) fn foresee(&mut self, prepared: &[Prepared]) {
         let mut ways = BTreeSet::new();
         for one in prepared {
-            let runs = self.nodes.get(&one.name).and_then(super::node::Node::software);
+            let runs = self
+                .nodes
+                .get(&one.name)
+                .and_then(super::node::Node::software);
             let old = runs.and_then(|software| self.documents.list_of(&software));
             let Some(old) = old.filter(|old| *old != one.made.list) else {
                 continue;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use model::change::PackageRef;
 use model::wire::{
-    Assignment, ClassName, ClassView, Decision, FleetName, FleetPlan, FleetView, ImportedPackage, NodeEdit,
-    NodeName, NodeView, NodeWhy, RolloutId, RolloutView, Scope, Selector, Update,
+    Assignment, ClassName, ClassView, Decision, FleetName, FleetPlan, FleetView, ImportedPackage,
+    NodeEdit, NodeName, NodeView, NodeWhy, RolloutId, RolloutView, Scope, Selector, Update,
 };
 
 use super::node::Node;
@@ -284,7 +284,9 @@ impl Engine {
             return Err(Error::Conflict(refused.to_string()));
         }
         let choice = serde_json::to_value(&decision.choice).unwrap_or_default();
-        let choice = choice.as_str().map_or_else(|| choice.to_string(), str::to_owned);
+        let choice = choice
+            .as_str()
+            .map_or_else(|| choice.to_string(), str::to_owned);
         let note = Note::new(&by, &format!("decide {choice}"))
             .on(format!("update {id}"))
             .because(&decision.reason);

@@ -58,6 +58,10 @@ impl Engine {
     }
 
     pub(super) fn prepare(&mut self, update: &Update) -> Result<Vec<Prepared>, Error> {
+        if update.image.is_some() {
+            let reason = "images are not imported here yet; name the packages instead";
+            return Err(Error::Invalid(reason.to_owned()));
+        }
         let mut prepared = Vec::new();
         for name in self.select(update)? {
             let Some(made) = self.made_for(&name, update)? else {

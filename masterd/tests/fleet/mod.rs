@@ -441,7 +441,11 @@ impl Scripted {
         stream.write_all(bytes).await.ok();
         stream.shutdown().await.ok();
         let mut answer = Vec::new();
-        drop(tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await.unwrap());
+        drop(
+            tokio::time::timeout(SOON, stream.read_to_end(&mut answer))
+                .await
+                .unwrap(),
+        );
         let text = String::from_utf8_lossy(&answer).into_owned();
         let status = text.split(' ').nth(1).and_then(|it| it.parse().ok());
         (status.unwrap_or(0), text)
