@@ -71,7 +71,7 @@ for purpose in "${@:-build}"; do
 		need perl perl
 		;;
 	bytes)
-		need nginx nginx-light
+		need nginx nginx
 		need rsync rsync
 		need ostree ostree
 		need casync casync

@@ -11,16 +11,21 @@ cache=${CHANGEOVER_DEMO_CACHE:-$here/../../.cache/demo}
 mkdir -p "$cache"
 cache=$(readlink -f "$cache")
 
+# newest PACKAGE: its two newest versions, the newer first
+newest() { apt-cache madison "$1" | awk '{ print $3 }' | sort -u | "$here/newest-first" | head -n 2; }
+
 title "Which updates does Debian offer?"
-mapfile -t versions < <(apt-cache madison libssl3 | awk '{ print $3 }' | sort -u | "$here/newest-first" | head -n 2)
-[ "${#versions[@]}" = 2 ] || fail "apt offers only one version of libssl3; nothing to update to"
-new=${versions[0]} old=${versions[1]}
-say "libssl3 $old is what the fleet will run, libssl3 $new is the update."
+mapfile -t ssl < <(newest libssl3)
+mapfile -t zones < <(newest tzdata)
+[ "${#ssl[@]}${#zones[@]}" = 22 ] || fail "apt offers only one version of libssl3 or tzdata; nothing to update to"
+say "libssl3: the fleet will run ${ssl[1]}, the update is ${ssl[0]}"
+say "tzdata:  the fleet will run ${zones[1]}, the update is ${zones[0]}"
 
 title "Packages, from Debian's own, with all that they depend on"
 cd "$cache"
-run pkgtool import-deb --closure --cache debs -o packages-fleet nginx redis-server "libssl3=$old"
-run pkgtool import-deb --cache debs -o packages-fleet "libssl3=$new"
+run pkgtool import-deb --closure --cache debs -o packages-fleet \
+	nginx redis-server "libssl3=${ssl[1]}" "tzdata=${zones[1]}"
+run pkgtool import-deb --cache debs -o packages-fleet "libssl3=${ssl[0]}" "tzdata=${zones[0]}"
 
 fleet=$(mktemp -d /tmp/changeover-fleet.XXXXXX)
 trap 'rm -rf --one-file-system "$fleet"' EXIT
@@ -48,4 +53,5 @@ run pkgtool build -o "$fleet/calls.pkg" "$fleet/voter/package.toml"
 
 title "A master and four nodes"
 pkgtool sandbox --root "$fleet/f" --fleet "$here/fleet.toml" -- \
-	"$here/fleet-inside.sh" "$old" "$new" "$cache/packages-fleet" "$fleet/calls.pkg"
+	"$here/fleet-inside.sh" "$cache/packages-fleet" "$fleet/calls.pkg" \
+	"${ssl[1]}" "${ssl[0]}" "${zones[1]}" "${zones[0]}"

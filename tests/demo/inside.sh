@@ -68,6 +68,8 @@ title "The store"
 show "pkgtool add packages/*.pkg" pkgtool add "$packages"/*.pkg
 
 title "The daemons, on libssl3 $old"
+# The node's /etc begins as this machine's, which may have modules configured that the node does not get.
+rm -rf --one-file-system "$CHANGEOVER_ROOT/etc/nginx"
 run pkgtool activate --yes "${daemons[@]}" "libssl3=$old"
 run pkgtool ps
 serve

@@ -69,12 +69,12 @@ impl<'a> Live<'a> {
             .error
             .chain()
             .any(|cause| cause.downcast_ref::<reqwest::Error>().is_some());
+        // Told once for each time that it goes.
+        let first = self.away.is_none();
         let since = *self.away.get_or_insert_with(Instant::now);
         if !down || since.elapsed() > AWAY {
             return Err(error.hint(format!("pkgtool fleet watch {}", self.number())));
         }
-        // Told once for each time that it goes.
-        let first = since.elapsed() < LOOK / 2;
         Ok(first.then(|| Watched::Away(format!("{:#}", error.error))))
     }
 

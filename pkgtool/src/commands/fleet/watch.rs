@@ -36,16 +36,20 @@ fn newest(master: &Master) -> Result<RolloutId, CommandError> {
 pub fn stay(id: RolloutId, master: &Master, show: &mut Show) -> Result<Outcome, CommandError> {
     let mut live = Live::new(master, id);
     let mut screen = show.screen().filter(|_| !show.quiet());
-    let mut told = String::new();
+    let (mut told, mut away) = (String::new(), false);
     loop {
         match live.change()? {
             Watched::Changed(view) => {
+                if std::mem::take(&mut away) {
+                    show.note("the master is back");
+                }
                 if let Some(outcome) = end_of(&view) {
                     return end(&view, outcome, screen, show);
                 }
                 step(&view, &mut screen, &mut told, show)?;
             }
             Watched::Away(why) => {
+                away = true;
                 show.warn(format_args!("the master is away, waiting for it ({why})"));
             }
         }
