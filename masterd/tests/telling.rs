@@ -15,7 +15,7 @@ mod fleet;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet::{Master, SOON, Scripted, envelope};
@@ -23,7 +23,7 @@ use futures_util::StreamExt;
 use model::change::Outcome;
 use model::wire::{
     Assignment, AuditEntry, FleetEvent, IssuedOperator, NodePhase, NodeView, Objection, Phase,
-    Presence, RolloutView, Update, Verdict, Vote,
+    Presence, RolloutId, RolloutView, Update, Verdict, Vote,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -110,31 +110,26 @@ async fn listener() -> (u16, tokio::sync::mpsc::UnboundedReceiver<(String, Value
     (port, receive)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_program_and_a_web_server_are_told_of_vetoes_holds_failures_and_the_end() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("told");
-    let script = dir.path().join("hook");
+/// A program that adds what it is told to a file; both.
+fn hook(dir: &Path) -> (PathBuf, PathBuf) {
+    let (script, file) = (dir.join("hook"), dir.join("told"));
     let text = format!("#!/bin/sh\ncat >>{0}\necho >>{0}\n", file.display());
     fs_err::write(&script, text).unwrap();
     let mode = std::fs::Permissions::from_mode(0o755);
     fs_err::set_permissions(&script, mode).unwrap();
-    let (port, mut posted) = listener().await;
-    let more = format!(
-        "[hooks]\nprogram = [\"{}\"]\nwebhook = \"http://127.0.0.1:{port}/fleet?a=b\"\n",
-        script.display()
-    );
-    let master = Master::with(&more, &[]).await;
-    let (mut one, mut other) = (
-        master.node("one", "edge").await,
-        master.node("other", "edge").await,
-    );
-    one.connect().await;
-    other.connect().await;
-    let begun = begin(&master).await;
+    (script, file)
+}
+
+/// An update that one node vetoes and the other, decided for, takes back; how it ends.
+async fn vetoed_failed_and_ended(
+    master: &Master,
+    one: &mut Scripted,
+    other: &mut Scripted,
+) -> (RolloutId, RolloutView) {
+    let begun = begin(master).await;
     let ask = one.asked().await;
     one.vote(&ask, Vote::Accept).await;
-    veto(&mut other).await;
+    veto(other).await;
     master
         .until(begun.id, |view| view.phase == Phase::Held)
         .await;
@@ -153,6 +148,26 @@ async fn a_program_and_a_web_server_are_told_of_vetoes_holds_failures_and_the_en
         drop(master.post::<RolloutView>(&path, &decision).await);
     }
     let end = master.until(begun.id, |view| view.phase.is_end()).await;
+    (begun.id, end)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_and_a_web_server_are_told_of_vetoes_holds_failures_and_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (script, file) = hook(dir.path());
+    let (port, mut posted) = listener().await;
+    let more = format!(
+        "[hooks]\nprogram = [\"{}\"]\nwebhook = \"http://127.0.0.1:{port}/fleet?a=b\"\n",
+        script.display()
+    );
+    let master = Master::with(&more, &[]).await;
+    let (mut one, mut other) = (
+        master.node("one", "edge").await,
+        master.node("other", "edge").await,
+    );
+    one.connect().await;
+    other.connect().await;
+    let (id, end) = vetoed_failed_and_ended(&master, &mut one, &mut other).await;
 
     let said = until(|| {
         let said = told(&file);
@@ -172,7 +187,7 @@ async fn a_program_and_a_web_server_are_told_of_vetoes_holds_failures_and_the_en
     assert_eq!(find("vetoed")["reason"], "phone: call in progress");
     assert_eq!(find("failed")["node"], "one");
     assert_eq!(find("held")["by"], "admin");
-    assert_eq!(find("held")["rollout"], begun.id.0);
+    assert_eq!(find("held")["rollout"], id.0);
     assert_eq!(find("held")["tally"]["veto"], 1);
     let phase = serde_json::to_value(end.phase).unwrap();
     assert_eq!(find("done")["phase"], phase);
@@ -263,7 +278,7 @@ async fn each_deed_stands_once_in_the_audit_log_also_after_a_kill() {
     begin(&master).await;
     let update = Update {
         idempotency_key: Some("job 7".to_owned()),
-        supersede: Some(model::wire::RolloutId(1)),
+        supersede: Some(RolloutId(1)),
         ..everybody()
     };
     for _ in 0..2 {

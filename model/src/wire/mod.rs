@@ -33,8 +33,8 @@ pub use fleet::{
     NodeView, Origin, PackageView, Presence, Scope, Selector, StoredTrial,
 };
 pub use link::{
-    Ask, Check, Checked, FromNode, Have, Hello, Hold, Installed, LinkSettings, NodeEnd, NodeProgress, ToNode,
-    Verdict,
+    Ask, Check, Checked, FromNode, Have, Hello, Hold, Installed, LinkSettings, NodeEnd,
+    NodeProgress, ToNode, Verdict,
 };
 pub use member::{FleetChange, Join, MemberState, Membership};
 pub use names::{ClassName, FleetName, NodeName};
