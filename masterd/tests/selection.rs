@@ -204,6 +204,48 @@ async fn a_state_on_the_way_that_breaks_a_dependency_between_nodes_is_refused_wi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn classes_that_need_each_others_new_software_change_together_or_not_at_all() {
+    let master = Master::new().await;
+    let [_db, _web] = pair(&master).await;
+    master.import(needing("db", "2", ("web >= 2", "web"))).await;
+    master.import(needing("web", "2", ("db >= 2", "db"))).await;
+    let (status, text) = master.refused("/v1/updates", &everybody()).await;
+    assert_eq!(status, 422, "{text}");
+    for word in ["web-1", "db-1", "--together"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let plan: FleetPlan = master.post("/v1/plan", &everybody()).await;
+    assert!(!plan.discrepancies.is_empty(), "{plan:?}");
+    let mut together = everybody();
+    together.strategy.together = true;
+    let plan: FleetPlan = master.post("/v1/plan", &together).await;
+    assert!(plan.discrepancies.is_empty(), "{plan:?}");
+    let begun: RolloutView = master.post("/v1/updates", &together).await;
+    assert_eq!(begun.nodes.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_runs_nothing_and_is_assigned_nothing_has_no_part_and_is_named() {
+    let master = Master::new().await;
+    let id = imported(&master, envelope("app", "1", "app")).await;
+    assign(&master, "class/edge", &["app"]).await;
+    let mut edge = master.node("edge", "edge").await;
+    edge.connect().await;
+    let mut bare = master.node("bare", "other").await;
+    bare.connect().await;
+    let plan: FleetPlan = master.post("/v1/plan", &everybody()).await;
+    assert_eq!(plan.nodes.len(), 1, "{plan:?}");
+    let begun: RolloutView = master.post("/v1/updates", &everybody()).await;
+    assert!(begun.notes[0].contains("bare"), "{begun:?}");
+    let ask = edge.asked().await;
+    edge.vote(&ask, Vote::Accept).await;
+    edge.follows(begun.id, &[id]).await;
+    let ended = |view: &RolloutView| view.phase.is_end();
+    let view = master.until(begun.id, ended).await;
+    assert_eq!(view.phase, Phase::Done, "{view:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_update_by_an_image_is_not_taken_for_one_of_everything() {
     let master = Master::new().await;
     let mut node = master.node("a", "edge").await;

@@ -14,6 +14,6 @@ mod software;
 pub use check::{Discrepancy, NodeSoftware, Others, check, fresh};
 pub use facts::{characteristics, differences, merged};
 pub use order::{Ordered, meant, order_for, shelf_for};
-pub use ranks::ranks;
+pub use ranks::{circles, ranks};
 pub use release::{Change, Refusal, is_older, refusals};
 pub use software::software_hash;

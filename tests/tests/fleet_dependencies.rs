@@ -70,11 +70,16 @@ fn an_update_that_breaks_what_another_node_needs_is_refused_and_names_both() -> 
 }
 
 #[test]
-fn both_ends_change_in_one_update_the_provider_first() -> Result<()> {
+fn both_ends_change_in_one_update_together_where_no_order_fits() -> Result<()> {
     let fleet = offices(&["rack"])?;
     fleet.ok(&["assign", "class/server", "srv=2"])?;
     fleet.ok(&["assign", "class/desk", "client=2"])?;
-    let plan = fleet.json(&["plan", "--all"])?;
+    // Each needs the other's new software: no order fits, and the master says what does.
+    let said = fleet.ends(4, &["update", "--all", "--yes", "--wait"])?;
+    for word in ["desk", "rack", "--together"] {
+        ensure!(said.contains(word), "{word}: {said}");
+    }
+    let plan = fleet.json(&["plan", "--all", "--together"])?;
     ensure!(plan["discrepancies"].is_null(), "{plan}");
     fleet.ok(&["update", "--all", "--together", "--yes", "--wait"])?;
     all_run(&fleet, &["rack"], "srv=2")?;

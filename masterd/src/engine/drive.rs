@@ -9,7 +9,7 @@ use model::wire::{Ask, FleetEvent, NodeName, Orders, RolloutId, ToNode, Update, 
 use super::records;
 use super::writes::{Effect, Rank};
 use super::{Engine, Error, now_ms};
-use crate::plan::rollout::{Action, Event};
+use crate::plan::rollout::{Action, Event, Part};
 use crate::plan::select::Counting;
 
 /// A wanted state begins nothing new after so many seconds; it is signed again where it is needed.
@@ -60,6 +60,7 @@ impl Engine {
             }
             Action::Want { node, orders } => self.want(id, &node, Whither::Target, *orders),
             Action::Return { node, orders } => self.want(id, &node, Whither::Base, *orders),
+            Action::Keep { node } if self.is_decided_anew(id, &node) => {}
             Action::Keep { node } => self.want(id, &node, Whither::Base, Orders::default()),
             Action::Go { node } => self.go(id, &node),
             Action::Abort { node, reason } => {
@@ -262,16 +263,23 @@ impl Engine {
         Ok(())
     }
 
+    /// The node's parts of newer updates.
+    fn newer_parts(&self, id: RolloutId, name: &NodeName) -> impl Iterator<Item = &Part> {
+        let newer = self.rollouts.range(RolloutId(id.0 + 1)..);
+        newer.filter_map(|(_, one)| one.parts().get(name))
+    }
+
+    /// Whether a newer update has decided something for the node: that stays.
+    fn is_decided_anew(&self, id: RolloutId, name: &NodeName) -> bool {
+        self.newer_parts(id, name).any(|part| part.counter.is_some())
+    }
+
     /// A node that an ended update left out because it was away is asked in one of its own.
     fn follow_up(&mut self, id: RolloutId, name: &NodeName) {
         let Some(rollout) = self.rollouts.get(&id) else {
             return;
         };
-        let newer = self.rollouts.range(RolloutId(id.0 + 1)..);
-        if newer
-            .into_iter()
-            .any(|(_, one)| one.parts().contains_key(name))
-        {
+        if self.newer_parts(id, name).next().is_some() {
             return;
         }
         let (head, by) = (rollout.head(), rollout.head().by.clone());

@@ -49,19 +49,24 @@ impl Engine {
         found
     }
 
-    /// Dependencies that the fleet meets now and would not meet after a wave, or in the end.
-    pub(super) fn new_discrepancies(&mut self, prepared: &[Prepared]) -> Vec<String> {
+    /// Dependencies that the fleet meets now and would not meet after a wave, in the middle of one
+    /// where the nodes of a circle change, or in the end.
+    pub(super) fn new_discrepancies(
+        &mut self,
+        prepared: &[Prepared],
+        together: bool,
+    ) -> Vec<String> {
         let before = self.fleet_now();
         let last = prepared.iter().map(|one| one.wave).max().unwrap_or(0);
         let mut after = before.clone();
         let mut found = Vec::new();
         for wave in 0..=last {
+            if !together {
+                let in_wave = prepared.iter().filter(|new| new.wave == wave);
+                found.extend(self.torn(&before, &after, &in_wave.collect::<Vec<_>>()));
+            }
             for new in prepared.iter().filter(|new| new.wave == wave) {
-                let at = after.binary_search_by(|one| one.name.cmp(&new.name));
-                if let Some(one) = at.ok().and_then(|at| after.get_mut(at)) {
-                    one.software = Arc::clone(&new.made.packages);
-                    one.node = Arc::clone(&new.made.node);
-                }
+                change(&mut after, new);
             }
             let fresh = self.fresh(&before, &after).into_iter();
             found.extend(fresh.map(|one| {
@@ -71,6 +76,36 @@ impl Engine {
                     format!("after wave {} of {}: {one}", wave + 1, last + 1)
                 }
             }));
+        }
+        found
+    }
+
+    /// What the fleet lacks while the nodes of a wave change one after another that need each other's
+    /// new software: after the first of them, whichever that is.
+    fn torn(
+        &self,
+        known: &[NodeSoftware],
+        now: &[NodeSoftware],
+        wave: &[&Prepared],
+    ) -> Vec<String> {
+        let place = |one: &&Prepared| now.binary_search_by(|old| old.name.cmp(&one.name)).ok();
+        let before = wave.iter().filter_map(|one| now.get(place(one)?).cloned());
+        let before: Vec<NodeSoftware> = before.collect();
+        let mut after = before.clone();
+        for one in wave {
+            change(&mut after, one);
+        }
+        let mut found = Vec::new();
+        for groups in fleet::circles(&before, &after) {
+            for first in &groups {
+                let mut torn = now.to_vec();
+                let changed = first.iter().filter_map(|at| wave.get(*at));
+                changed.for_each(|one| change(&mut torn, one));
+                let fresh = self.fresh(known, &torn).into_iter();
+                found.extend(fresh.map(|one| {
+                    format!("while they change one after another: {one}; --together changes them at one moment")
+                }));
+            }
         }
         found
     }
@@ -99,5 +134,14 @@ impl Engine {
             }
         }
         self.fresh(&before, &after)
+    }
+}
+
+/// As if this one had changed; `all` are by name.
+fn change(all: &mut [NodeSoftware], new: &Prepared) {
+    let at = all.binary_search_by(|one| one.name.cmp(&new.name));
+    if let Some(one) = at.ok().and_then(|at| all.get_mut(at)) {
+        one.software = Arc::clone(&new.made.packages);
+        one.node = Arc::clone(&new.made.node);
     }
 }

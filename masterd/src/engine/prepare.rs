@@ -13,6 +13,14 @@ use crate::plan::rollout::Rollout;
 use crate::plan::select::{Counting, is_meant, meant};
 use crate::plan::waves::{Placed, waves};
 
+/// What an update comes to, before it begins.
+#[derive(Default)]
+pub(super) struct Preparation {
+    pub(super) parts: Vec<Prepared>,
+    /// Nodes that are meant and have no part, and why.
+    pub(super) notes: Vec<String>,
+}
+
 /// One node's part, prepared.
 pub(super) struct Prepared {
     pub(super) name: NodeName,
@@ -57,12 +65,13 @@ impl Engine {
         selector.is_empty() || is_meant(selector, name, &counting.facts, labels, &self.groups)
     }
 
-    pub(super) fn prepare(&mut self, update: &Update) -> Result<Vec<Prepared>, Error> {
+    pub(super) fn prepare(&mut self, update: &Update) -> Result<Preparation, Error> {
         if update.image.is_some() {
             let reason = "images are not imported here yet; name the packages instead";
             return Err(Error::Invalid(reason.to_owned()));
         }
         let mut prepared = Vec::new();
+        let mut notes = Vec::new();
         for name in self.select(update)? {
             let Some(made) = self.made_for(&name, update)? else {
                 continue;
@@ -78,6 +87,10 @@ impl Engine {
             if runs == Some(made.software) && wanted.is_none_or(|wanted| wanted == made.software) {
                 continue;
             }
+            if runs.is_none() && made.packages.is_empty() && wanted.is_none() {
+                notes.push(format!("{name} runs nothing, and nothing is assigned to it"));
+                continue;
+            }
             prepared.push(Prepared {
                 left_out: left_out(node),
                 name,
@@ -86,7 +99,10 @@ impl Engine {
             });
         }
         self.place(update, &mut prepared);
-        Ok(prepared)
+        Ok(Preparation {
+            parts: prepared,
+            notes,
+        })
     }
 
     /// Consumers come after the providers that they depend on; within that, as the strategy says.

@@ -6,7 +6,7 @@ use model::wire::{FleetName, FleetPlan, NodeName, PlannedNode, RolloutId, Rollou
 use model::{Digest, PackageId};
 
 use super::node::Node;
-use super::prepare::Prepared;
+use super::prepare::{Preparation, Prepared};
 use super::records::{self, KeyRecord};
 use super::writes::Rank;
 use super::{Engine, Error, now_ms};
@@ -19,14 +19,18 @@ const KEPT: usize = 200;
 impl Engine {
     /// What the update would do, as far as the master can tell.
     pub(super) fn plan(&mut self, update: &Update) -> Result<FleetPlan, Error> {
-        let prepared = self.prepare(update)?;
+        let Preparation {
+            parts: prepared,
+            notes,
+        } = self.prepare(update)?;
         self.foresee(&prepared);
-        let discrepancies = self.new_discrepancies(&prepared);
+        let discrepancies = self.new_discrepancies(&prepared, update.strategy.together);
         let nodes: Vec<PlannedNode> = prepared.iter().map(|one| self.planned_node(one)).collect();
         Ok(FleetPlan {
             waves: nodes.iter().map(|node| node.wave + 1).max().unwrap_or(0),
             nodes,
             discrepancies,
+            notes,
         })
     }
 
@@ -36,10 +40,13 @@ impl Engine {
         if let Some(id) = key.as_ref().and_then(|key| self.keys.get(key)).copied() {
             return self.rollout(id);
         }
-        let prepared = self.prepare(&update)?;
+        let Preparation {
+            parts: prepared,
+            notes,
+        } = self.prepare(&update)?;
         let nodes: BTreeSet<NodeName> = prepared.iter().map(|one| one.name.clone()).collect();
         overlap::check(&nodes, update.supersede, &self.rollouts)?;
-        let discrepancies = self.new_discrepancies(&prepared);
+        let discrepancies = self.new_discrepancies(&prepared, update.strategy.together);
         if !discrepancies.is_empty() {
             return Err(Error::Unmet(discrepancies));
         }
@@ -60,7 +67,9 @@ impl Engine {
             self.keys.insert(key, id);
         }
         let superseded = update.supersede;
-        let rollout = Rollout::new(id, update, by, now_ms(), planned).with_inspection();
+        let rollout = Rollout::new(id, update, by, now_ms(), planned)
+            .with_inspection()
+            .with_notes(notes);
         self.rollouts.insert(id, rollout);
         if let Some(old) = superseded {
             self.step(old, Event::Superseded { by: id });

@@ -17,6 +17,9 @@ pub struct FleetPlan {
     /// Dependencies, within nodes and between them, that would not be met; each names both ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub discrepancies: Vec<String>,
+    /// Nodes that are meant and have no part, and why; what an image names besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// One node of a plan.

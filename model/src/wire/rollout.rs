@@ -341,6 +341,9 @@ pub struct RolloutView {
     /// Dependencies, within nodes and between them, that the fleet would not meet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub discrepancies: Vec<String>,
+    /// Nodes that were meant and have no part, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Why it stopped, or is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

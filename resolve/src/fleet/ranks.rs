@@ -1,5 +1,6 @@
 //! Who has to change before whom, because of dependencies between nodes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::manifest::RequiresRemote;
@@ -11,15 +12,42 @@ use crate::Package;
 
 /// A rank for each node: lower ones change first. `before` and `after` name the same nodes in the
 /// same order. A node whose new software asks for what another's brings changes after it; one whose
-/// old software asks for what another's takes away changes before it. Classes that ask each other
-/// for something at the same time have the same rank: only a change of all together fits them.
+/// old software asks for what another's takes away changes before it. Those that ask each other for
+/// something at the same time have the same rank: see [`circles`].
 pub fn ranks(before: &[NodeSoftware], after: &[NodeSoftware]) -> Vec<u32> {
     let (groups, of_node) = groups(before, after);
     let edges = edges(&groups);
-    let ranks = longest_ways(groups.len(), &edges);
+    let circle = circle_of(groups.len(), &edges);
+    let between =
+        |(first, second): &(usize, usize)| Some((*circle.get(*first)?, *circle.get(*second)?));
+    let ways: FxHashSet<(usize, usize)> = edges.iter().filter_map(between).collect();
+    let ranks = longest_ways(groups.len(), &ways);
+    let rank = |group: usize| ranks.get(*circle.get(group)?).copied();
     of_node
         .into_iter()
-        .map(|group| ranks.get(group).copied().unwrap_or(0))
+        .map(|group| rank(group).unwrap_or(0))
+        .collect()
+}
+
+/// Places of nodes that no order fits, since each needs that another has changed before it: circles,
+/// each of the groups of nodes that change alike. Only a change of all together is sure to fit them.
+pub fn circles(before: &[NodeSoftware], after: &[NodeSoftware]) -> Vec<Vec<Vec<usize>>> {
+    let (groups, of_node) = groups(before, after);
+    let edges = edges(&groups);
+    let mut circles: BTreeMap<usize, BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
+    let circle = circle_of(groups.len(), &edges);
+    for (node, group) in of_node.into_iter().enumerate() {
+        let of = circle.get(group).copied().unwrap_or(group);
+        circles
+            .entry(of)
+            .or_default()
+            .entry(group)
+            .or_default()
+            .push(node);
+    }
+    let several = circles.into_values().filter(|groups| groups.len() > 1);
+    several
+        .map(|groups| groups.into_values().collect())
         .collect()
 }
 
@@ -76,9 +104,7 @@ fn edges(groups: &[Group<'_>]) -> FxHashSet<(usize, usize)> {
             }
         }
     }
-    // Those that want both ways cannot be put one after the other.
-    let both = |(one, other): &(usize, usize)| edges.contains(&(*other, *one));
-    edges.iter().filter(|edge| !both(edge)).copied().collect()
+    edges
 }
 
 fn remotes(software: &[Package]) -> impl Iterator<Item = &RequiresRemote> {
@@ -87,21 +113,47 @@ fn remotes(software: &[Package]) -> impl Iterator<Item = &RequiresRemote> {
         .flat_map(|one| &one.manifest.requires_remote)
 }
 
-/// The longest way to each; in a circle nobody gets further than there are groups.
+/// For each group the least one that it is in a circle with, itself where there is none.
+fn circle_of(count: usize, edges: &FxHashSet<(usize, usize)>) -> Vec<usize> {
+    let mut next: Vec<Vec<usize>> = vec![Vec::new(); count];
+    for &(first, second) in edges {
+        if let Some(next) = next.get_mut(first) {
+            next.push(second);
+        }
+    }
+    let reached: Vec<FxHashSet<usize>> = (0..count).map(|from| reached(from, &next)).collect();
+    let reaches = |from: usize, to: usize| reached.get(from).is_some_and(|all| all.contains(&to));
+    let least =
+        |group: usize| (0..group).find(|other| reaches(group, *other) && reaches(*other, group));
+    (0..count)
+        .map(|group| least(group).unwrap_or(group))
+        .collect()
+}
+
+fn reached(from: usize, next: &[Vec<usize>]) -> FxHashSet<usize> {
+    let mut seen = FxHashSet::default();
+    let mut open = vec![from];
+    while let Some(group) = open.pop() {
+        let new = next.get(group).into_iter().flatten();
+        open.extend(new.filter(|group| seen.insert(**group)));
+    }
+    seen
+}
+
+/// The longest way to each; there are no circles but those of one.
 fn longest_ways(count: usize, edges: &FxHashSet<(usize, usize)>) -> Vec<u32> {
     let mut ranks = vec![0_u32; count];
     for _ in 0..count {
         let before = ranks.clone();
-        for &(first, second) in edges {
+        for &(first, second) in edges.iter().filter(|(first, second)| first != second) {
             let least = ranks.get(first).map_or(0, |rank| rank + 1);
             if let Some(rank) = ranks.get_mut(second) {
                 *rank = (*rank).max(least);
             }
         }
         if before == ranks {
-            return ranks;
+            break;
         }
     }
-    // A circle of more than two: no order fits, so none is made up.
-    vec![0; count]
+    ranks
 }

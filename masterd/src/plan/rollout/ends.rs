@@ -1,7 +1,7 @@
 //! A node's part ends: well, badly, or before it began.
 
 use model::change::{Failure, Outcome};
-use model::wire::{NodeEnd, NodeName, NodePhase, Objection};
+use model::wire::{NodeEnd, NodeName, NodePhase, Objection, Phase};
 
 use super::index::Stand;
 use super::step::Turn;
@@ -43,6 +43,9 @@ impl Turn<'_> {
             Stand::Failed if !stale => self.failed_ended(node, end, how),
             Stand::Done if how == How::Well => {
                 self.actions.push(Action::Commit { node: node.clone() });
+            }
+            Stand::Done if !stale && end.installed.software != Some(part.target) => {
+                self.done_went_back(node, end);
             }
             // How it ended says which way it goes; the number is that of the way there.
             Stand::GoingBack => self.back_ended(node, end),
@@ -143,6 +146,38 @@ impl Turn<'_> {
                 self.failed(node, "it was out of contact, and did not begin".to_owned());
             }
             How::NotBegun(reason) | How::Badly(reason) => self.failed(node, reason),
+        }
+    }
+
+    /// It had said that it runs the target, and does not any more: that word had waited in a link
+    /// that was dead, and the node has gone back for want of contact. The last word counts, after
+    /// the update's end, too.
+    fn done_went_back(&mut self, node: &NodeName, end: NodeEnd) {
+        let Some(part) = self.rollout.parts.get(node) else {
+            return;
+        };
+        let at_base = end.installed.software == part.base || end.installed.software.is_none();
+        let of_change = end.report.as_ref().and_then(|report| report.detail.clone());
+        let reason = of_change.or_else(|| end.detail.clone());
+        let reason = reason.unwrap_or_else(|| {
+            let what = if at_base {
+                "it runs what it ran before"
+            } else {
+                "it runs neither"
+            };
+            format!("it said that it is done, and then: {what}")
+        });
+        self.record(node, end);
+        self.note_failure(node, &reason);
+        self.actions.push(Action::Commit { node: node.clone() });
+        if at_base {
+            self.went_back(node, reason);
+        } else {
+            self.actions.push(Action::Keep { node: node.clone() });
+            self.put(node, NodePhase::Failed { reason });
+        }
+        if matches!(self.rollout.head.phase, Phase::Done | Phase::Partial) {
+            self.end(Some(format!("{node} went back after its change")));
         }
     }
 

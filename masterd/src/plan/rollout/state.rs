@@ -88,6 +88,9 @@ pub struct Head {
     pub operator: Option<Signed>,
     /// Dependencies that the fleet would not meet, and other things that should not be.
     pub discrepancies: Vec<String>,
+    /// Nodes that were meant and have no part, and why.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Why it stopped, is held, or ended as it did.
     pub detail: Option<String>,
 }
@@ -209,6 +212,13 @@ impl Rollout {
         self
     }
 
+    /// The same, with what is to be told of nodes that have no part.
+    #[must_use]
+    pub fn with_notes(mut self, notes: Vec<String>) -> Self {
+        self.head.notes = notes;
+        self
+    }
+
     /// The same, with these dependencies known to be unmet when it was planned.
     #[must_use]
     pub fn with_discrepancies(mut self, discrepancies: Vec<String>) -> Self {
@@ -308,6 +318,7 @@ impl Head {
             decisions: Vec::new(),
             operator: None,
             discrepancies: Vec::new(),
+            notes: Vec::new(),
             detail: None,
         }
     }

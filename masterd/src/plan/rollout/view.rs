@@ -22,6 +22,7 @@ impl Rollout {
             wave: (head.wave, head.waves),
             decisions: head.decisions.clone(),
             discrepancies: head.discrepancies.clone(),
+            notes: head.notes.clone(),
             detail: head.detail.clone(),
             nodes: self
                 .parts

@@ -50,6 +50,9 @@ pub fn plan(plan: &FleetPlan, look: Look) -> String {
         let (sign, names) = (look.notable('!'), names(&away, look));
         add(&mut out, format_args!("\n{sign} away now: {names}\n"));
     }
+    for one in &plan.notes {
+        add(&mut out, format_args!("\n{} {one}\n", look.notable('!')));
+    }
     if !plan.discrepancies.is_empty() {
         heading(look, "Not met", &mut out);
     }

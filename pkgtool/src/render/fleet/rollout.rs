@@ -77,6 +77,9 @@ pub fn rollout(view: &RolloutView, most: usize, look: Look) -> String {
     for one in &view.discrepancies {
         add(&mut out, format_args!("  {} {one}\n", look.bad('✗')));
     }
+    for one in &view.notes {
+        add(&mut out, format_args!("  {} {one}\n", look.notable('!')));
+    }
     tally(&view.tally, look, &mut out);
     nodes(view, most, look, &mut out);
     if !view.decisions.is_empty() {
@@ -498,6 +501,7 @@ mod tests {
             wave: (0, 1),
             decisions: Vec::new(),
             discrepancies: Vec::new(),
+            notes: Vec::new(),
             detail: None,
             nodes,
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use model::Manifest;
 
 use super::*;
-use crate::fleet::ranks;
+use crate::fleet::{circles, ranks};
 
 fn made(name: &str, version: &str, edit: impl FnOnce(&mut Manifest)) -> Package {
     let mut manifest = Manifest::new(name.parse().unwrap(), version.parse().unwrap());
@@ -190,4 +190,35 @@ fn ten_thousand_nodes_are_checked_in_a_moment() {
     let took = began.elapsed();
     assert!(all.is_empty(), "{:?}", all.first().map(ToString::to_string));
     assert!(took.as_secs() < 2, "{took:?}");
+}
+
+#[test]
+fn those_that_need_each_others_new_software_are_a_circle_and_the_others_keep_their_order() {
+    let needing = |name: &str, class: &str, need: &str| {
+        made(name, "2", |one| {
+            one.requires_remote.push(RequiresRemote {
+                class: class.into(),
+                quantity: "all".into(),
+                scope: "fleet".into(),
+                packages: vec![need.parse().unwrap()],
+            });
+        })
+    };
+    let old = set(&[]);
+    let left = set(&[needing("left", "right", "right >= 2")]);
+    let right = set(&[needing("right", "left", "left >= 2")]);
+    let user = set(&[needing("user", "left", "left >= 2")]);
+    let classes = ["left", "right", "user", "left"];
+    let fleet = |sets: [&Arc<[Package]>; 4]| {
+        let nodes = classes.iter().zip(sets).enumerate();
+        nodes
+            .map(|(i, (class, set))| node(&format!("n{i}"), class, None, set))
+            .collect::<Vec<_>>()
+    };
+    let before = fleet([&old, &old, &old, &old]);
+    let after = fleet([&left, &right, &user, &left]);
+    assert_eq!(circles(&before, &after), [vec![vec![0, 3], vec![1]]]);
+    assert_eq!(ranks(&before, &after), [0, 0, 1, 0]);
+    // One after the other there is no circle.
+    assert!(circles(&after, &fleet([&left, &right, &old, &left])).is_empty());
 }

@@ -1,8 +1,9 @@
 //! Votes, waves, failures, absence.
 
-use model::wire::{Absent, Choice, NodePhase, Phase, Strategy, Vote};
+use model::change::Outcome;
+use model::wire::{Absent, Choice, Counter, NodePhase, Phase, Strategy, Vote};
 
-use super::super::{Action, Event};
+use super::super::{Action, Event, Note};
 use super::fleet::{BEGIN, Fleet, ID, digest, name, planned, veto, woken};
 
 fn absent(absent: Absent) -> Strategy {
@@ -244,7 +245,7 @@ fn too_many_failures_stop_it_and_a_person_goes_on_or_takes_it_back() {
         (back.phase(), back.told("return")),
         (Phase::TakingBack, vec!["n0".to_owned()])
     );
-    let report = Fleet::report(model::change::Outcome::Done);
+    let report = Fleet::report(Outcome::Done);
     back.ended("n0", Fleet::end(Some(report), "base"));
     assert!(matches!(back.node("n0"), NodePhase::WentBack { .. }));
     assert!(back.phase().is_end());
@@ -331,7 +332,7 @@ fn a_failed_check_takes_its_node_back() {
     };
     let mut fleet = Fleet::begun(strategy, &[0]);
     fleet.accept(&["n0"]);
-    let mut end = Fleet::end(Some(Fleet::report(model::change::Outcome::Done)), "target");
+    let mut end = Fleet::end(Some(Fleet::report(Outcome::Done)), "target");
     end.check = Some((3, "no route\n".into()));
     fleet.ended("n0", end);
     assert_eq!(
@@ -450,4 +451,57 @@ fn ten_thousand_nodes_cost_no_more_each_than_ten() {
     assert_eq!(fleet.phase(), Phase::Done);
     let took = began.elapsed();
     assert!(took.as_secs() < 10, "{took:?}");
+}
+
+#[test]
+fn a_done_node_that_then_says_that_it_went_back_is_believed_after_the_end_too() {
+    let mut fleet = Fleet::begun(Strategy::default(), &[0, 0]);
+    fleet.accept(&["n0", "n1"]);
+    fleet.well(&["n0", "n1"]);
+    assert_eq!(fleet.phase(), Phase::Done);
+    // Its first word had waited in a dead link; the later one counts.
+    fleet.badly("n1");
+    assert!(matches!(fleet.node("n1"), NodePhase::WentBack { .. }));
+    assert_eq!(fleet.phase(), Phase::Partial);
+    let detail = fleet.rollout.head().detail.clone().unwrap();
+    assert!(detail.contains("n1"), "{detail}");
+    // It is not to begin again by itself, its report has arrived, and people hear of it.
+    assert_eq!(fleet.told("keep"), ["n1"]);
+    assert_eq!(fleet.told("commit"), ["n1"]);
+    let failed = |action: &Action| matches!(action, Action::Note(Note::Failed { node, .. }) if *node == name("n1"));
+    assert!(fleet.actions.iter().any(failed), "{:?}", fleet.actions);
+    let partial = Action::Note(Note::Phase(Phase::Partial));
+    assert!(fleet.actions.contains(&partial), "{:?}", fleet.actions);
+    // Said again, and after the master's death, it is no news.
+    fleet.die();
+    fleet.badly("n1");
+    assert!(!fleet.actions.iter().any(failed), "{:?}", fleet.actions);
+}
+
+#[test]
+fn a_done_node_that_went_back_counts_among_the_failed_while_the_others_change() {
+    let strategy = Strategy {
+        most_failed: Some(0),
+        ..Strategy::default()
+    };
+    let mut fleet = Fleet::begun(strategy, &[0, 0, 1]);
+    fleet.accept(&["n0", "n1", "n2"]);
+    fleet.well(&["n0"]);
+    fleet.badly("n0");
+    assert_eq!(fleet.phase(), Phase::Stopped);
+    fleet.well(&["n1"]);
+    assert_eq!(*fleet.node("n1"), NodePhase::Done);
+}
+
+#[test]
+fn an_older_change_of_a_done_node_says_nothing_of_this_one() {
+    let mut fleet = Fleet::begun(Strategy::default(), &[0]);
+    fleet.accept(&["n0"]);
+    fleet.rollout.signed(&name("n0"), Counter(5));
+    let mut end = Fleet::end(Some(Fleet::report(Outcome::Done)), "target");
+    end.counter = Counter(5);
+    fleet.ended("n0", end);
+    assert_eq!(fleet.phase(), Phase::Done);
+    fleet.badly("n0");
+    assert_eq!(*fleet.node("n0"), NodePhase::Done);
 }
