@@ -126,6 +126,28 @@ async fn pinned_generations_stay_and_others_go() {
 }
 
 #[tokio::test]
+async fn what_is_given_up_and_removed_during_the_start_waits_for_the_end_of_it() {
+    let (node, sysmgrd) = three().await;
+    sysmgrd.stop();
+    let (dir, config) = node.kill();
+    let node = Node::over(dir, config);
+    let sysmgrd = Sysmgrd::listen(&node.config);
+    sysmgrd.script(|script| script.hold = true);
+    sysmgrd.begun().await;
+    let forgotten = node.engine.forget(vec![Generation(1)]);
+    let removed = node.engine.remove(vec!["app=1".parse().unwrap()]);
+    let going_on = async {
+        // The mailbox is in order: both came before this was answered.
+        let status = node.engine.status().await.unwrap();
+        assert!(status.change.is_some(), "{status:?}");
+        sysmgrd.let_go();
+    };
+    let (forgotten, removed, ()) = tokio::join!(forgotten, removed, going_on);
+    assert_eq!(forgotten.unwrap(), [Generation(1)]);
+    assert_eq!(removed.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_missing_tree_is_built_again_at_start() {
     let (node, _sysmgrd) = three().await;
     fs_err::remove_dir_all(node.config.state_dir.join("generations/3")).unwrap();

@@ -6,7 +6,7 @@ use model::{ChangeId, Generation, PackageId};
 use super::change::{Becomes, Changeover};
 use super::phases::Phases;
 use super::request::{Error, Message, Reply};
-use super::{Engine, answer, observe, recover, trees};
+use super::{Engine, Waiting, answer, observe, recover, trees};
 use crate::plan::{self, Plan, World};
 use crate::sys::clock::Time;
 use crate::sys::db::Db;
@@ -80,7 +80,7 @@ impl Engine {
 
     pub(super) async fn apply(&mut self, request: Request, by: String, reply: Reply<ChangeReport>) {
         if self.must_wait() {
-            self.waiting.push_back((Some(request), by, reply));
+            self.waiting.push_back(Waiting::Change(request, by, reply));
             return;
         }
         match self.begin(request, by).await {

@@ -7,13 +7,26 @@ use model::report::Chain;
 use model::{Generation, PackageId, ProcessName};
 
 use super::observe::is_alive;
-use super::request::Error;
-use super::{Engine, change};
+use super::request::{Error, Reply};
+use super::{Engine, Waiting, answer, change};
 use crate::plan::collect::{self, Contents, Holdings};
 use crate::sys::objects::Key;
 use crate::sys::packages;
 
 impl Engine {
+    /// [`Self::remove`], after the start of the set where that goes on.
+    pub(super) async fn remove_later(
+        &mut self,
+        wanted: Vec<PackageRef>,
+        reply: Reply<Vec<PackageId>>,
+    ) {
+        if self.must_wait() {
+            self.waiting.push_back(Waiting::Remove(wanted, reply));
+        } else {
+            answer(reply, self.remove(&wanted).await);
+        }
+    }
+
     /// Removes packages from the store; refused while a generation that can be gone back to is
     /// made of them.
     pub(super) async fn remove(&mut self, wanted: &[PackageRef]) -> Result<Vec<PackageId>, Error> {

@@ -17,7 +17,7 @@ use super::change::{Changeover, Stop};
 use super::gate::Gate;
 use super::lists::Standing;
 use super::request::{Error, Message, Reply};
-use super::{Engine, adding, answer, begin, observe, votes};
+use super::{Engine, Waiting, adding, answer, begin, observe, votes};
 use crate::plan;
 use crate::sys::clock::Time;
 use crate::sys::journal::Beginning;
@@ -169,7 +169,7 @@ impl Engine {
         if self.must_wait() {
             let by = MASTER.to_owned();
             if gate.is_none() {
-                self.waiting.push_back((Some(request), by, reply));
+                self.waiting.push_back(Waiting::Change(request, by, reply));
                 return;
             }
             let why = "the committed set is still being started".to_owned();

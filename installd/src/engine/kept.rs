@@ -12,7 +12,7 @@ use super::change::blocking;
 use super::observe::is_alive;
 use super::phases::Phases;
 use super::request::{Error, Message, Reply};
-use super::{Context, Engine, answer, recover};
+use super::{Context, Engine, Waiting, answer, recover};
 use crate::sys::clock::Time;
 use crate::sys::db::Db;
 use crate::sys::generation::Entry;
@@ -42,6 +42,19 @@ impl Engine {
             "generation {number} is not kept: there are {}",
             known.join(", ")
         )))
+    }
+
+    /// [`Self::forget`], after the start of the set where that goes on.
+    pub(super) async fn forget_later(
+        &mut self,
+        numbers: Vec<Generation>,
+        reply: Reply<Vec<Generation>>,
+    ) {
+        if self.must_wait() {
+            self.waiting.push_back(Waiting::Forget(numbers, reply));
+        } else {
+            answer(reply, self.forget(&numbers).await);
+        }
     }
 
     /// Gives generations up that could be gone back to. All of them, or none.
@@ -114,7 +127,7 @@ impl Engine {
     /// Makes the trial that runs what the next boot runs. Nothing that runs is disturbed.
     pub(super) fn commit(&mut self, by: String, reply: Reply<ChangeReport>) {
         if self.must_wait() {
-            self.waiting.push_back((None, by, reply));
+            self.waiting.push_back(Waiting::Commit(by, reply));
             return;
         }
         match self.begin_commit(by) {

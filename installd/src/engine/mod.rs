@@ -39,8 +39,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Generation;
-use model::change::{ChangeReport, Request, RunningChange};
+use model::change::{ChangeReport, PackageRef, Request, RunningChange};
+use model::{Generation, PackageId};
 use resolve::deps::Shelf;
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -99,8 +99,14 @@ struct Engine {
     ends: broadcast::Sender<ChangeReport>,
 }
 
-/// A request, or a commit where there is none; who asked; and where the answer goes.
-type Waiting = (Option<Request>, String, Reply<ChangeReport>);
+/// What is done after the committed set was started, and where the answer goes.
+#[derive(Debug)]
+enum Waiting {
+    Change(Request, String, Reply<ChangeReport>),
+    Commit(String, Reply<ChangeReport>),
+    Remove(Vec<PackageRef>, Reply<Vec<PackageId>>),
+    Forget(Vec<Generation>, Reply<Vec<Generation>>),
+}
 
 /// Opens the node's state, recovers what a killed daemon left, and starts to answer. The engine
 /// ends when the last handle is gone and nothing is going on. Must be called inside a runtime.
@@ -194,7 +200,7 @@ impl Engine {
                 self.next_add();
             }
             Message::Added { added, reply } => self.added(added, reply),
-            Message::Remove { packages, reply } => answer(reply, self.remove(&packages).await),
+            Message::Remove { packages, reply } => self.remove_later(packages, reply).await,
             Message::List { reply } => answer(reply, self.list()),
             Message::Plan { request, reply } => answer(reply, self.plan(&request).await),
             Message::Apply { request, by, reply } => self.apply(request, by, reply).await,
@@ -219,9 +225,7 @@ impl Engine {
                 pinned,
                 reply,
             } => answer(reply, self.pin(generation, pinned)),
-            Message::Forget { generations, reply } => {
-                answer(reply, self.forget(&generations).await);
-            }
+            Message::Forget { generations, reply } => self.forget_later(generations, reply).await,
             Message::Status { reply } => answer(reply, self.status().await),
             Message::Why { what, reply } => answer(reply, self.why(&what)),
             Message::History { filter, reply } => {

@@ -21,7 +21,7 @@ use super::back::Back;
 use super::change::{self, failures, shortly};
 use super::open::{Aim, NotBack, Open};
 use super::request::{Error, Message};
-use super::{Context, Engine, Start, answer, lists, observe};
+use super::{Context, Engine, Start, Waiting, answer, lists, observe};
 use crate::sys::clock::Time;
 use crate::sys::db::Db;
 use crate::sys::journal::{Step, Unfinished};
@@ -266,13 +266,23 @@ impl Engine {
         }
         self.tidy().await;
         self.publish();
-        while let Some((request, by, reply)) = self.waiting.pop_front() {
-            match (&self.open, request) {
-                // It was tried just now.
-                (Some(open), _) => answer(reply, Err(open.refusal())),
-                (None, Some(request)) => self.apply(request, by, reply).await,
-                (None, None) => self.commit(by, reply),
+        while let Some(waiting) = self.waiting.pop_front() {
+            self.go_on(waiting).await;
+        }
+    }
+
+    /// Does what waited for the start.
+    async fn go_on(&mut self, waiting: Waiting) {
+        // A change that is open was tried just now: nothing else begins before its end.
+        let refusal = self.open.as_ref().map(|open| open.refusal());
+        match (waiting, refusal) {
+            (Waiting::Change(_, _, reply) | Waiting::Commit(_, reply), Some(why)) => {
+                answer(reply, Err(why));
             }
+            (Waiting::Change(request, by, reply), None) => self.apply(request, by, reply).await,
+            (Waiting::Commit(by, reply), None) => self.commit(by, reply),
+            (Waiting::Remove(packages, reply), _) => answer(reply, self.remove(&packages).await),
+            (Waiting::Forget(numbers, reply), _) => answer(reply, self.forget(&numbers).await),
         }
     }
 }
