@@ -53,7 +53,8 @@ pub trait Manager {
     #[zbus(signal)]
     fn progress(&self, document: &str) -> zbus::Result<()>;
 
-    /// A process came into another state: a [`crate::change::ProcessStatus`].
+    /// A process came into another state: a [`crate::change::ProcessStatus`]. Of several within a
+    /// tenth of a second, the last; told on a bus only.
     #[zbus(signal)]
     fn process_changed(&self, document: &str) -> zbus::Result<()>;
 }

@@ -207,7 +207,7 @@ impl Manager {
     #[zbus(signal)]
     pub async fn progress(emitter: &SignalEmitter<'_>, document: &str) -> zbus::Result<()>;
 
-    /// A process came into another state.
+    /// A process came into another state; of several within a tenth of a second, the last.
     #[zbus(signal)]
     pub async fn process_changed(emitter: &SignalEmitter<'_>, document: &str) -> zbus::Result<()>;
 }

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use model::ProcessName;
-use model::bus::path_part;
 use model::bus::sysmgrd::PATH;
+use model::bus::{encode, path_part};
 use model::change::ProcessStatus;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until};
@@ -19,12 +19,13 @@ use zbus::fdo::Properties;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Variant, interface};
 
+use super::manager::Manager;
 use crate::engine::{Handle, Request, Signal};
 
 /// The interface's name.
 const INTERFACE: &str = "org.changeover.SysMgr1.Process";
-/// Changed properties are told at most so often.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Changes are told at most so often.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The object of one process.
 #[derive(Debug)]
@@ -152,7 +153,6 @@ impl Shown<'_> {
         if self.told.contains_key(&status.name) {
             let object = server.interface::<_, Process>(path).await?;
             object.get_mut().await.status = status.clone();
-            self.newer.insert(status.name.clone(), status);
         } else {
             server
                 .at(
@@ -162,8 +162,9 @@ impl Shown<'_> {
                     },
                 )
                 .await?;
-            self.told.insert(status.name.clone(), status);
+            self.told.insert(status.name.clone(), status.clone());
         }
+        self.newer.insert(status.name.clone(), status);
         Ok(())
     }
 
@@ -195,7 +196,9 @@ impl Shown<'_> {
     }
 
     async fn tell(&mut self) -> zbus::Result<()> {
+        let manager = SignalEmitter::new(self.connection, PATH)?;
         for (name, now) in std::mem::take(&mut self.newer) {
+            Manager::process_changed(&manager, &encode(&now).unwrap_or_default()).await?;
             let Some(before) = self.told.insert(name.clone(), now.clone()) else {
                 continue;
             };
@@ -228,6 +231,7 @@ async fn keep(connection: &Connection, engine: &Handle) -> zbus::Result<()> {
         newer: BTreeMap::new(),
     };
     shown.all(list(engine).await).await?;
+    shown.newer.clear();
     let mut due: Option<Instant> = None;
     loop {
         let signal = tokio::select! {

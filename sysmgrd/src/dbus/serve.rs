@@ -9,7 +9,7 @@ use model::bus::gate::Gate;
 use model::bus::sysmgrd::{NAME, PATH};
 use rustix::net::{SocketType, sockopt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::broadcast;
+use tokio::sync::broadcast::{self, error::RecvError};
 use zbus::connection::Builder;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Guid};
@@ -61,7 +61,7 @@ impl Drop for Door {
 
 async fn serve_peer(stream: UnixStream, engine: Handle) {
     match peer(stream, engine.clone()).await {
-        Ok(connection) => forward(&connection, engine.signals(), Tells::Progress).await,
+        Ok(connection) => forward(&connection, engine.signals()).await,
         Err(error) => tracing::debug!(%error, "a caller did not come in"),
     }
 }
@@ -90,7 +90,7 @@ pub async fn on_bus(bus: String, engine: Handle) {
             Ok(connection) => {
                 tracing::info!(bus, "on the bus as {NAME}");
                 tokio::select! {
-                    () = forward(&connection, engine.signals(), Tells::Everything) => {}
+                    () = forward(&connection, engine.signals()) => {}
                     () = process::show(&connection, &engine) => {}
                 }
                 tracing::warn!(bus, "the bus has gone; trying again");
@@ -116,17 +116,9 @@ async fn connect(bus: &str, engine: Handle) -> zbus::Result<Connection> {
         .await
 }
 
-/// What a connection is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tells {
-    Everything,
-    /// installd asks how processes are when it needs to know, and has several connections: of a
-    /// change of many processes it would be told each of them several times.
-    Progress,
-}
-
-/// Tells one connection what happens, until it closes.
-async fn forward(connection: &Connection, mut signals: broadcast::Receiver<Signal>, tells: Tells) {
+/// Tells one connection how far transitions are, until it closes. Processes are told by
+/// [`process::show`], on the bus only: installd asks how they are when it needs to know.
+async fn forward(connection: &Connection, mut signals: broadcast::Receiver<Signal>) {
     let Ok(emitter) = SignalEmitter::new(connection, PATH) else {
         return;
     };
@@ -136,26 +128,17 @@ async fn forward(connection: &Connection, mut signals: broadcast::Receiver<Signa
             signal = signals.recv() => signal,
         };
         let sent = match signal {
-            Ok(Signal::ProcessChanged(_)) if tells == Tells::Progress => Ok(()),
-            Ok(signal) => emit(&emitter, &signal).await,
+            Ok(Signal::Progress(progress)) => {
+                Manager::progress(&emitter, &encode(&progress).unwrap_or_default()).await
+            }
             // A listener that is too slow misses steps; the next one says where things are.
-            Err(broadcast::error::RecvError::Lagged(_)) => Ok(()),
-            Err(broadcast::error::RecvError::Closed) => return,
+            Ok(Signal::ProcessChanged(_) | Signal::ProcessGone(_)) | Err(RecvError::Lagged(_)) => {
+                continue;
+            }
+            Err(RecvError::Closed) => return,
         };
         if sent.is_err() {
             return;
         }
-    }
-}
-
-async fn emit(emitter: &SignalEmitter<'_>, signal: &Signal) -> zbus::Result<()> {
-    match signal {
-        Signal::Progress(progress) => {
-            Manager::progress(emitter, &encode(progress).unwrap_or_default()).await
-        }
-        Signal::ProcessChanged(status) => {
-            Manager::process_changed(emitter, &encode(status).unwrap_or_default()).await
-        }
-        Signal::ProcessGone(_) => Ok(()),
     }
 }

@@ -1,6 +1,5 @@
 //! From the machine's actions to effects, and from what comes back to the machine's events.
 
-use std::io::Read;
 use std::time::Duration;
 
 use model::{ProcessName, Span, fault};
@@ -284,13 +283,11 @@ fn may_speak(process: &Supervised, message: &Message, tools: &Tools) -> bool {
     user.is_some_and(|user| user.uid == message.uid) || process.members().contains(&message.pid)
 }
 
+/// 32 hexadecimal digits, as `sd_id128` writes them.
 fn invocation() -> String {
-    let mut uuid = [0_u8; 36];
-    let read = fs_err::File::open("/proc/sys/kernel/random/uuid")
-        .and_then(|mut file| file.read_exact(&mut uuid));
-    if let Err(error) = read {
+    let mut random = [0_u8; 16];
+    if let Err(error) = getrandom::fill(&mut random) {
         tracing::warn!(%error, "no random number for an INVOCATION_ID");
     }
-    let digits = uuid.iter().filter(|byte| byte.is_ascii_hexdigit());
-    digits.map(|byte| char::from(*byte)).collect()
+    format!("{:032x}", u128::from_be_bytes(random))
 }

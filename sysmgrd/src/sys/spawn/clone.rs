@@ -48,7 +48,8 @@ pub(super) fn clone_child(
     shared: &mut Shared<'_>,
     into_group: Option<RawFd>,
 ) -> io::Result<Spawned> {
-    let mut stack = vec![0_u128; STACK / size_of::<u128>()];
+    // Not cleared: the child touches a page or two of it.
+    let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
     let mut args = CloneArgs {
