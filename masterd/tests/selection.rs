@@ -256,7 +256,7 @@ async fn an_update_by_an_image_is_not_taken_for_one_of_everything() {
     };
     for path in ["/v1/plan", "/v1/updates"] {
         let (status, text) = master.refused(path, &update).await;
-        assert_eq!(status, 400, "{text}");
+        assert_eq!(status, 404, "{text}");
         assert!(text.contains("image"), "{text}");
     }
 }

@@ -153,6 +153,7 @@ pub fn all() -> Vec<Route> {
         super::nodes::routes(),
         super::classes::routes(),
         super::packages::routes(),
+        super::images::routes(),
         super::updates::routes(),
         super::events::routes(),
         super::people::routes(),

@@ -71,6 +71,11 @@ async fn begin(
 ) -> Result<Json<RolloutView>, Refused> {
     let by = caller.operator()?.clone();
     if !caller.covers_all() {
+        if update.image.is_some() {
+            return Err(Refused::not_allowed(
+                "an image says what the whole fleet is assigned; your classes are only some",
+            ));
+        }
         may_touch(&caller, &master.engine.classes_of(update.clone()).await?)?;
     }
     Ok(Json(master.engine.update(update, by).await?))

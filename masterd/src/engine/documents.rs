@@ -9,6 +9,7 @@ use model::wire::{Listed, SoftwareList};
 use model::{Digest, Manifest, PackageId};
 use resolve::{Characteristics, Package, deps, fleet};
 
+use super::images::ImageId;
 use super::records::PackageRecord;
 use super::{Engine, Error};
 use crate::import;
@@ -27,10 +28,18 @@ pub(super) struct Documents {
     /// Packages of lists.
     packages: HashMap<Digest, Arc<[Package]>>,
     /// What is meant gives on nodes of a kind: most nodes are like others.
-    made: HashMap<(Vec<PackageRef>, Vec<PackageId>, Characteristics), Arc<Made>>,
+    made: HashMap<Kind, Arc<Made>>,
     /// What each architecture can run.
     shelves: HashMap<String, Arc<Candidates>>,
 }
+
+/// What is meant, on a node that runs this and is this, by which image.
+type Kind = (
+    Vec<PackageRef>,
+    Vec<PackageId>,
+    Characteristics,
+    Option<ImageId>,
+);
 
 /// What a set gives on a node.
 #[derive(Debug)]
@@ -51,6 +60,14 @@ impl Documents {
 
     pub(super) fn list_of(&self, software: &Digest) -> Option<Digest> {
         self.lists.get(software).copied()
+    }
+
+    /// The lists that were withdrawn are offered anew where they are needed again.
+    pub(super) fn withdrawn(&mut self, lists: &HashSet<Digest>) {
+        self.offered.retain(|list| !lists.contains(list));
+        self.packages.retain(|list, _| !lists.contains(list));
+        self.lists.retain(|_, list| !lists.contains(list));
+        self.made.clear();
     }
 
     /// Packages came or went: what is meant may be something else.
@@ -89,7 +106,7 @@ impl Engine {
         Ok(())
     }
 
-    fn object(&self, digest: &Digest, most: u64) -> Result<Vec<u8>, Error> {
+    pub(super) fn object(&self, digest: &Digest, most: u64) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         let read = self.shelf.read(digest)?.take(most).read_to_end(&mut bytes);
         read.map_err(|source| import::Error::Io {
@@ -125,14 +142,16 @@ impl Engine {
         Ok(packages)
     }
 
-    /// What is meant by these, front first, gives on a node of this kind that runs `current`.
+    /// What is meant by these, front first, gives on a node of this kind that runs `current`; of
+    /// names that an image has, only its versions count, but for those that somebody asks for.
     pub(super) fn make(
         &mut self,
         meant: Vec<PackageRef>,
         current: Vec<PackageId>,
         node: Characteristics,
+        image: Option<ImageId>,
     ) -> Arc<Made> {
-        let key = (meant, current, node);
+        let key = (meant, current, node, image);
         if let Some(made) = self.documents.made.get(&key) {
             return Arc::clone(made);
         }
@@ -142,6 +161,10 @@ impl Engine {
             .filter_map(|id| self.candidates.get(id).cloned())
             .collect();
         let shelf = self.shelf_for(&key.2);
+        let shelf = match &key.3 {
+            Some(image) => self.shelf_of_image(image, &shelf, &key.0),
+            None => shelf,
+        };
         let Software { ordered, hash } = select::software(&key.0, &current, &shelf, &key.2);
         let made = self.made_of(ordered.order, hash, key.2.clone());
         let made = Arc::new(Made {

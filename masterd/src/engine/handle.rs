@@ -43,6 +43,8 @@ pub struct Handle {
     pub(super) spool: PathBuf,
     pub(super) silence: Duration,
     pub(super) checks: Checks,
+    /// Whoever puts objects there that nothing names yet reads; a collection writes.
+    pub(super) shelf_in_use: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl std::fmt::Debug for Message {

@@ -45,6 +45,7 @@ impl Engine {
     pub(super) fn opened(&mut self, opening: Opening) {
         // Who it is, and that it may be here, was found at the door.
         let name = &opening.node;
+        self.foretell(name, &opening.hello.facts);
         let node = self
             .nodes
             .entry(name.clone())

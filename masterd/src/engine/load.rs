@@ -10,7 +10,10 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::handle::Message;
 use super::node::Node;
-use super::records::{self, InstalledRecord, KeyRecord, NodeRecord, PackageRecord, WantedRecord};
+use super::records::{
+    self, ImageRecord, InUseRecord, InstalledRecord, KeyRecord, NodeRecord, PackageRecord,
+    WantedRecord,
+};
 use super::writes::{Fence, Pending};
 use super::{Engine, Error, Parts, now_ms};
 use crate::plan::rollout::{Event, Head, Part, Rollout};
@@ -51,6 +54,7 @@ impl Engine {
             packages: BTreeMap::new(),
             candidates: super::documents::Candidates::default(),
             documents: super::documents::Documents::default(),
+            images: super::images::Images::default(),
             rollouts: BTreeMap::new(),
             wakes: BTreeMap::new(),
             next_rollout: 1,
@@ -60,6 +64,7 @@ impl Engine {
             mailbox,
             store,
         };
+        engine.read_images().await?;
         engine.read_nodes().await?;
         engine.read_people().await?;
         engine.read_rollouts().await?;
@@ -70,6 +75,21 @@ impl Engine {
 
     async fn all(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
         Ok(self.store.range(prefix).await?.0)
+    }
+
+    /// Before the nodes: images say what they are.
+    async fn read_images(&mut self) -> Result<(), Error> {
+        for entry in self.all("image/").await? {
+            let record: ImageRecord = entry.read()?;
+            self.take_up_image(record)?;
+        }
+        for entry in self.all("image-in-use/").await? {
+            let record: InUseRecord = entry.read()?;
+            if let Some(Ok(name)) = entry.key.strip_prefix("image-in-use/").map(str::parse) {
+                self.images.in_use.insert(name, record.version);
+            }
+        }
+        Ok(())
     }
 
     async fn read_nodes(&mut self) -> Result<(), Error> {
@@ -184,6 +204,7 @@ impl Engine {
     /// Trust has changed, or told for the first time, a node's right to its name.
     pub(super) fn identity(&mut self, identity: Identity) {
         let name = identity.name.clone();
+        self.foretell(&name, &identity.facts);
         let node = self
             .nodes
             .entry(name.clone())

@@ -14,11 +14,13 @@
 //! each update that it was restarted, and finds out the rest as the nodes come back.
 
 mod assigned;
+mod collect;
 mod documents;
 mod drive;
 mod error;
 mod fleet;
 mod handle;
+mod images;
 mod link;
 mod load;
 mod node;
@@ -108,6 +110,7 @@ pub(super) struct Engine {
     /// Every package with its manifest.
     candidates: documents::Candidates,
     documents: documents::Documents,
+    images: images::Images,
     rollouts: BTreeMap<RolloutId, Rollout>,
     /// When each update wants to be looked at, milliseconds since 1970.
     wakes: BTreeMap<RolloutId, u64>,
@@ -135,6 +138,7 @@ pub async fn start(
         spool: parts.spool.clone(),
         silence: Duration::from_millis(parts.link.ping_ms.saturating_mul(3) / 2),
         checks: notes::Checks::default(),
+        shelf_in_use: Arc::default(),
     };
     let mut engine = Engine::load(parts, events, sender.downgrade()).await?;
     engine.checks = handle.checks.clone();

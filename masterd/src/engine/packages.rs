@@ -20,13 +20,19 @@ impl Handle {
     /// engine, which then makes them visible at once.
     pub async fn import(&self, envelope: File, note: Note) -> Result<Vec<ImportedPackage>, Error> {
         let known = self.ask(|engine| Ok(engine.known_packages())).await?;
+        // A collection would take what nobody sees yet.
+        let _kept = self.shelf_in_use.read().await;
         let (shelf, spool) = (Arc::clone(&self.shelf), self.spool.clone());
         let take = move || import::take(envelope, &shelf, &known, &spool);
         let taken = tokio::task::spawn_blocking(take).await;
-        let taken = taken.map_err(|_| Error::Stopped)??;
+        let (taken, image) = taken.map_err(|_| Error::Stopped)??;
         self.ask(|engine| {
+            let image = image.map(|one| engine.may_take_image(one)).transpose()?;
             let imported = engine.imported(taken);
             engine.note_import(&imported, note);
+            if let Some(image) = image {
+                engine.keep_image(image, imported.iter().map(|one| one.id.clone()).collect());
+            }
             Ok(imported)
         })
         .await
@@ -155,6 +161,9 @@ impl Engine {
         };
         if let Some(name) = self.nodes.values().find_map(has) {
             return Some(format!("node {name} runs it, or may go back to it"));
+        }
+        if let Some(image) = self.image_with(id) {
+            return Some(format!("image {image} has it"));
         }
         let mut lists: Vec<(Digest, String)> = Vec::new();
         for (name, node) in &self.nodes {

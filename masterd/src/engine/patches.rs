@@ -52,6 +52,12 @@ impl Patches {
             seen: HashSet::new(),
         }
     }
+
+    /// These lists are not on the shelf any more: what is needed again is made again.
+    pub(super) fn withdrawn(&mut self, lists: &HashSet<Digest>) {
+        let gone = |list: &Digest| lists.contains(list);
+        self.seen.retain(|(old, new)| !gone(old) && !gone(new));
+    }
 }
 
 fn work(shelf: &Shelf, ways: &Receiver<Way>) {

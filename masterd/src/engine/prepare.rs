@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use model::envelope::Image;
 use model::wire::{NodeName, Update};
 use model::{Digest, PackageId};
 use resolve::fleet::{self, NodeSoftware};
 
 use super::documents::Made;
+use super::images::ImageId;
 use super::node::Node;
 use super::{Engine, Error, now_ms};
 use crate::plan::rollout::Rollout;
@@ -48,12 +50,19 @@ impl Engine {
             Some(id) => Some(self.known_rollout(id)?),
             None => None,
         };
+        let image = update.image.as_deref().map(|text| self.image_id(text));
+        let image = image.transpose()?.and_then(|id| self.image(&id));
         let nodes = self.nodes.values();
-        let nodes = nodes.filter(|node| self.is_meant(node, update, back));
+        let nodes = nodes.filter(|node| self.is_meant(node, update, (back, image.as_deref())));
         Ok(nodes.map(|node| node.record.name.clone()).collect())
     }
 
-    fn is_meant(&self, node: &Node, update: &Update, back: Option<&Rollout>) -> bool {
+    fn is_meant(
+        &self,
+        node: &Node,
+        update: &Update,
+        (back, image): (Option<&Rollout>, Option<&Image>),
+    ) -> bool {
         let (name, labels) = (&node.record.name, &node.record.labels);
         if !node.is_member() || back.is_some_and(|back| !back.parts().contains_key(name)) {
             return false;
@@ -62,18 +71,21 @@ impl Engine {
             return false;
         };
         let selector = &update.nodes;
+        if let Some(image) = image.filter(|_| selector.is_empty()) {
+            return crate::plan::image::names(image, name, &counting.facts);
+        }
         selector.is_empty() || is_meant(selector, name, &counting.facts, labels, &self.groups)
     }
 
     pub(super) fn prepare(&mut self, update: &Update) -> Result<Preparation, Error> {
-        if update.image.is_some() {
-            let reason = "images are not imported here yet; name the packages instead";
-            return Err(Error::Invalid(reason.to_owned()));
-        }
+        let image = update.image.as_deref().map(|text| self.image_id(text));
+        let image = image.transpose()?;
         let mut prepared = Vec::new();
-        let mut notes = Vec::new();
+        let mut notes = image
+            .as_ref()
+            .map_or_else(Vec::new, |one| self.image_notes(one));
         for name in self.select(update)? {
-            let Some(made) = self.made_for(&name, update)? else {
+            let Some(made) = self.made_for(&name, update, image.as_ref())? else {
                 continue;
             };
             if let Some(unknown) = made.unknown.first() {
@@ -88,7 +100,9 @@ impl Engine {
                 continue;
             }
             if runs.is_none() && made.packages.is_empty() && wanted.is_none() {
-                notes.push(format!("{name} runs nothing, and nothing is assigned to it"));
+                notes.push(format!(
+                    "{name} runs nothing, and nothing is assigned to it"
+                ));
                 continue;
             }
             prepared.push(Prepared {
@@ -138,7 +152,12 @@ impl Engine {
     }
 
     /// What a node is to have after the update; `None`: it has no part in it.
-    fn made_for(&mut self, name: &NodeName, update: &Update) -> Result<Option<Arc<Made>>, Error> {
+    fn made_for(
+        &mut self,
+        name: &NodeName,
+        update: &Update,
+        image: Option<&ImageId>,
+    ) -> Result<Option<Arc<Made>>, Error> {
         let Some(counting) = self.counting(name) else {
             return Ok(None);
         };
@@ -162,7 +181,12 @@ impl Engine {
         }
         let meant = meant(&intent, &update.packages, &update.remove);
         let current = self.current_ids(name);
-        Ok(Some(self.make(meant, current, characteristics)))
+        Ok(Some(self.make(
+            meant,
+            current,
+            characteristics,
+            image.cloned(),
+        )))
     }
 
     /// The packages that a node says it runs, where it said so since.

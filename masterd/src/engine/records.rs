@@ -4,6 +4,7 @@
 //! node/NAME            NodeRecord        who it is, what operators said of it
 //! installed/NAME       InstalledRecord   what it said last that it runs
 //! wanted/NAME          WantedRecord      what was decided and signed
+//! image/NAME/VERSION   ImageRecord       image-in-use/NAME  InUseRecord
 //! assign/SCOPE         Assignment        package/ID  PackageRecord        group/NAME  Selector
 //! rollout/ID           Head              rollout-node/ID/NAME  Part       both of plan::rollout
 //! ```
@@ -14,7 +15,7 @@ use model::trust::{KeyId, Signed};
 use model::wire::{
     ClassName, Counter, Facts, FleetName, Have, Installed, NodeName, RolloutId, Scope,
 };
-use model::{Digest, PackageId};
+use model::{Digest, PackageId, Version};
 use serde::{Deserialize, Serialize};
 
 /// What a node said of itself, and what operators said of it. Its right to its name is trust's.
@@ -86,6 +87,31 @@ pub struct PackageRecord {
     pub signed_by: Vec<KeyId>,
 }
 
+/// A composite image of the master's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ImageRecord {
+    /// The exact `image.json`, an object on the shelf.
+    pub document: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its packages, in its order.
+    pub packages: Vec<PackageId>,
+    /// Milliseconds since 1970.
+    pub imported_ms: u64,
+    /// Whose signatures it has.
+    #[serde(default)]
+    pub signed_by: Vec<KeyId>,
+}
+
+/// Which version of an image has its word among what is intended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct InUseRecord {
+    /// The version.
+    pub version: Version,
+}
+
 /// The idempotency keys that began updates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRecord {
@@ -107,6 +133,14 @@ pub(super) fn wanted(name: &NodeName) -> String {
 
 pub(super) fn package(id: &PackageId) -> String {
     format!("package/{id}")
+}
+
+pub(super) fn image(name: &FleetName, version: &Version) -> String {
+    format!("image/{name}/{version}")
+}
+
+pub(super) fn image_in_use(name: &FleetName) -> String {
+    format!("image-in-use/{name}")
 }
 
 /// Numbers stand with leading zeros, so that keys are in the order of the numbers.

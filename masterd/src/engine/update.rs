@@ -19,6 +19,13 @@ const KEPT: usize = 200;
 impl Engine {
     /// What the update would do, as far as the master can tell.
     pub(super) fn plan(&mut self, update: &Update) -> Result<FleetPlan, Error> {
+        let before = self.take_up_words(update)?;
+        let plan = self.planned(update);
+        self.put_back(before);
+        plan
+    }
+
+    fn planned(&mut self, update: &Update) -> Result<FleetPlan, Error> {
         let Preparation {
             parts: prepared,
             notes,
@@ -40,6 +47,25 @@ impl Engine {
         if let Some(id) = key.as_ref().and_then(|key| self.keys.get(key)).copied() {
             return self.rollout(id);
         }
+        let before = self.take_up_words(&update)?;
+        match self.begin(update, by, key) {
+            Ok(view) => {
+                self.keep_words(before);
+                Ok(view)
+            }
+            Err(error) => {
+                self.put_back(before);
+                Err(error)
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        update: Update,
+        by: FleetName,
+        key: Option<String>,
+    ) -> Result<RolloutView, Error> {
         let Preparation {
             parts: prepared,
             notes,

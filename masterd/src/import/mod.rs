@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use model::envelope::{Limits, ReadError, ReadPackage, Reader};
+use model::envelope::{Image, Limits, ReadError, ReadImage, ReadPackage, Reader};
 use model::manifest::{Manifest, Node};
 use model::trust::{KeyId, Signatures};
 use model::{Digest, PackageId};
@@ -38,10 +38,10 @@ pub enum Error {
         id: PackageId,
     },
     /// The signatures beside a manifest cannot be read.
-    #[error("the signatures of {id} cannot be read")]
+    #[error("the signatures of {of} cannot be read")]
     Signatures {
         /// Whose.
-        id: PackageId,
+        of: String,
         /// Why.
         #[source]
         source: model::trust::SignaturesError,
@@ -79,6 +79,19 @@ pub struct Taken {
     pub size: u64,
 }
 
+/// What a composite image says besides its packages; its document and boot images are on the shelf.
+#[derive(Debug, Clone)]
+pub struct TakenImage {
+    /// What it says.
+    pub image: Image,
+    /// The digest of its exact text: it is an object.
+    pub digest: Digest,
+    /// The text's length in bytes.
+    pub size: u64,
+    /// Who has signed it, by key.
+    pub signed_by: Vec<KeyId>,
+}
+
 /// Reads an envelope onto the shelf. `known` are the packages that the master has, with their
 /// manifests' digests; `spool` is a directory on the disk for what does not fit into memory.
 ///
@@ -89,7 +102,7 @@ pub fn take(
     shelf: &Shelf,
     known: &BTreeMap<PackageId, Digest>,
     spool: &Path,
-) -> Result<Vec<Taken>, Error> {
+) -> Result<(Vec<Taken>, Option<TakenImage>), Error> {
     let envelope = BufReader::with_capacity(1 << 20, envelope);
     let mut reader = Reader::open(envelope, Limits::default())?;
     let taken = reader
@@ -97,7 +110,9 @@ pub fn take(
         .iter()
         .map(|package| describe(package, known))
         .collect::<Result<Vec<_>, _>>()?;
-    let awaited = Awaited::all(reader.packages(), known)?;
+    let image = reader.image().map(describe_image).transpose()?;
+    let boot = image.iter().flat_map(|one| &one.image.boot);
+    let awaited = Awaited::all(reader.packages(), boot, known)?;
     let mut batch = shelf.begin();
     awaited.had(shelf, spool)?;
     let mut failed = None;
@@ -125,8 +140,36 @@ pub fn take(
         let digest = Digest::of(&package.bytes);
         batch.put(&digest, package.bytes.len() as u64, &package.bytes[..])?;
     }
+    if let (Some(taken), Some(read)) = (&image, reader.image()) {
+        batch.put(&taken.digest, taken.size, &read.bytes[..])?;
+    }
     batch.finish()?;
-    Ok(taken)
+    Ok((taken, image))
+}
+
+fn describe_image(read: &ReadImage) -> Result<TakenImage, Error> {
+    let of = || format!("image {}", read.image.name);
+    let (signed_by, _) = signatures(read.signature.as_deref(), of)?;
+    Ok(TakenImage {
+        image: read.image.clone(),
+        digest: Digest::of(&read.bytes),
+        size: read.bytes.len() as u64,
+        signed_by,
+    })
+}
+
+/// Whose signatures stand in a `.sig` file, and its text.
+fn signatures(
+    file: Option<&[u8]>,
+    of: impl Fn() -> String,
+) -> Result<(Vec<KeyId>, Option<String>), Error> {
+    let Some(bytes) = file else {
+        return Ok((Vec::new(), None));
+    };
+    let parsed =
+        Signatures::parse(bytes).map_err(|source| Error::Signatures { of: of(), source })?;
+    let signed_by = parsed.iter().map(|(key, _)| key).collect();
+    Ok((signed_by, Some(String::from_utf8_lossy(bytes).into_owned())))
 }
 
 fn describe(package: &ReadPackage, known: &BTreeMap<PackageId, Digest>) -> Result<Taken, Error> {
@@ -136,16 +179,7 @@ fn describe(package: &ReadPackage, known: &BTreeMap<PackageId, Digest>) -> Resul
     if known.get(id).is_some_and(|other| *other != digest) {
         return Err(Error::Twin { id: id.clone() });
     }
-    let mut signed_by = Vec::new();
-    let mut signatures = None;
-    if let Some(bytes) = &package.signature {
-        let parsed = Signatures::parse(bytes).map_err(|source| Error::Signatures {
-            id: id.clone(),
-            source,
-        })?;
-        signed_by = parsed.iter().map(|(key, _)| key).collect();
-        signatures = Some(String::from_utf8_lossy(bytes).into_owned());
-    }
+    let (signed_by, signatures) = signatures(package.signature.as_deref(), || id.to_string())?;
     Ok(Taken {
         id: id.clone(),
         manifest: package.manifest.clone(),

@@ -1,11 +1,11 @@
 //! What manifests say of bytes, held against the bytes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use model::elf::{ElfFacts, Examined};
-use model::envelope::{ReadError, ReadPackage};
+use model::envelope::{BootImage, ReadError, ReadPackage};
 use model::manifest::Node;
 use model::{Digest, PackageId, Signature};
 use transfer::{Import, Shelf};
@@ -35,12 +35,17 @@ impl Said {
     }
 }
 
-/// Every object of the packages, with what their manifests say of it.
-pub(super) struct Awaited(HashMap<Digest, Said>);
+/// Every object of the packages, with what their manifests say of it; and boot images, of which
+/// nobody says anything.
+pub(super) struct Awaited {
+    said: HashMap<Digest, Said>,
+    opaque: HashSet<Digest>,
+}
 
 impl Awaited {
-    pub(super) fn all(
+    pub(super) fn all<'a>(
         packages: &[ReadPackage],
+        boot: impl Iterator<Item = &'a BootImage>,
         known: &BTreeMap<PackageId, Digest>,
     ) -> Result<Self, Error> {
         let mut all = HashMap::new();
@@ -68,12 +73,15 @@ impl Awaited {
                 }
             }
         }
-        Ok(Self(all))
+        Ok(Self {
+            said: all,
+            opaque: boot.map(|one| one.object).collect(),
+        })
     }
 
     /// Holds new packages' words against the objects that the shelf has already.
     pub(super) fn had(&self, shelf: &Shelf, spool: &Path) -> Result<(), Error> {
-        for (digest, said) in self.0.iter().filter(|(_, said)| said.new) {
+        for (digest, said) in self.said.iter().filter(|(_, said)| said.new) {
             if !shelf.has(digest)? {
                 continue;
             }
@@ -90,11 +98,15 @@ impl Awaited {
         batch: &mut Import<'_>,
         spool: &Path,
     ) -> Result<(), Error> {
-        let said = self.0.get(&digest).ok_or_else(|| {
-            Error::Lies(format!(
-                "object {digest} belongs to no file of the envelope"
-            ))
-        })?;
+        let Some(said) = self.said.get(&digest) else {
+            if self.opaque.contains(&digest) {
+                batch.put(&digest, size, object)?;
+                return Ok(());
+            }
+            return Err(Error::Lies(format!(
+                "object {digest} belongs to nothing in the envelope"
+            )));
+        };
         let (examined, plain) = examine(object, (digest, size), spool)?;
         said.hold_against(&examined)?;
         match plain {

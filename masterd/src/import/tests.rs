@@ -51,7 +51,7 @@ impl Place {
     }
 
     fn take(&self, envelope: &[u8]) -> Result<Vec<Taken>, Error> {
-        take(envelope, &self.1, &BTreeMap::new(), self.0.path())
+        take(envelope, &self.1, &BTreeMap::new(), self.0.path()).map(|(packages, _)| packages)
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod assigned;
 pub mod goback;
+pub mod image;
 pub mod negotiate;
 pub mod overlap;
 pub mod release;

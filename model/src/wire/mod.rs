@@ -15,6 +15,7 @@
 mod enrol;
 mod facts;
 mod fleet;
+mod image;
 mod link;
 mod member;
 mod names;
@@ -32,6 +33,7 @@ pub use fleet::{
     Assigned, Assignment, ClassView, FleetView, ImportedFile, ImportedPackage, ModuleVerdict,
     NodeView, Origin, PackageView, Presence, Scope, Selector, StoredTrial,
 };
+pub use image::{Collected, ImageView};
 pub use link::{
     Ask, Check, Checked, FromNode, Have, Hello, Hold, Installed, LinkSettings, NodeEnd,
     NodeProgress, ToNode, Verdict,

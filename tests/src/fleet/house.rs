@@ -85,6 +85,19 @@ impl House {
         Ok(Self { packages, workshop })
     }
 
+    /// The file of one of the packages: `app`, `g=2`.
+    pub fn file(&self, package: &str) -> Result<PathBuf> {
+        let (name, version) = package.split_once('=').unwrap_or((package, ""));
+        let start = format!("{name}_{version}");
+        let named = |path: &Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(&start)
+        };
+        let found = self.packages.iter().find(|built| named(&built.file));
+        let found = found.with_context(|| format!("no package {package}"))?;
+        Ok(found.file.clone())
+    }
+
     /// Brings the packages to a fleet's master.
     pub fn import(&self, fleet: &Fleet) -> Result<()> {
         let files = self.packages.iter().map(|built| built.file.as_path());

@@ -21,6 +21,16 @@ pub struct Collected {
 }
 
 impl Shelf {
+    /// The lists that are published, each once.
+    pub fn lists(&self) -> Result<Vec<Digest>, Error> {
+        let names = self.records(|records| {
+            let mut query = records.prepare("SELECT DISTINCT list FROM list_object")?;
+            let rows = query.query_map([], |row| row.get::<_, String>(0))?;
+            rows.collect::<rusqlite::Result<Vec<String>>>()
+        })?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
     /// Withdraws a list: its index and the ways that lead to it and from it. Its objects stay until
     /// [`Shelf::collect`].
     pub fn withdraw(&self, list: &Digest) -> Result<(), Error> {

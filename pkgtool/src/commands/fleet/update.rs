@@ -134,7 +134,7 @@ pub fn begin(
         }
         let takes_part = |node: &&model::wire::PlannedNode| node.left_out.is_none();
         let count = plan.nodes.iter().filter(takes_part).count();
-        if count == 0 && plan.discrepancies.is_empty() {
+        if count == 0 && plan.discrepancies.is_empty() && update.image.is_none() {
             show.note("nothing to do");
             return Ok(Outcome::Done);
         }
