@@ -108,6 +108,7 @@ fn an_update_by_an_image_shows_and_takes_what_the_image_names_and_goes_back_to_a
 #[test]
 fn one_version_of_an_image_is_one_content() -> Result<()> {
     let fleet = Fleet::start()?;
+    let _packages = House::shared()?;
     imported(&fleet)?;
     // The same again is well; another content under the name and version is refused.
     fleet.import(&[&fleet.dir().join("site_1.image")])?;

@@ -88,7 +88,7 @@ impl House {
     /// The file of one of the packages: `app`, `g=2`.
     pub fn file(&self, package: &str) -> Result<PathBuf> {
         let (name, version) = package.split_once('=').unwrap_or((package, ""));
-        let start = format!("{name}_{version}");
+        let start = format!("{name}-{version}");
         let named = |path: &Path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with(&start)
