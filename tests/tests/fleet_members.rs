@@ -2,8 +2,66 @@
 
 use anyhow::{Result, ensure};
 use tests::fleet::Fleet;
-use tests::fleet::house::{House, TWO, runs};
+use tests::fleet::house::{House, TWO, all_run, runs};
 use tests::wait;
+
+/// Until the fleet's status and the node's own view both name this of the node.
+fn is_shown(fleet: &Fleet, node: &str, words: &[&str]) -> Result<()> {
+    wait::until(&format!("{words:?} is shown of {node}"), || {
+        let status = fleet.json(&["status"])?["discrepancies"].to_string();
+        let shown = fleet.ok(&["nodes", "show", node])?;
+        let both = words.iter().all(|word| status.contains(word));
+        // Lines of a terminal are wrapped.
+        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        Ok((both && status.contains(node) && shown.contains("wanted state")).then_some(()))
+    })
+}
+
+#[test]
+fn an_old_wanted_state_that_comes_again_is_refused_and_shown() -> Result<()> {
+    let mut fleet = House::shared()?.fleet(&TWO)?;
+    let store = fleet.state().join("state.db");
+    let files = ["", "-wal", "-shm"].map(|end| format!("{}{end}", store.display()));
+    fleet.kill_master()?;
+    let old = files.iter().map(|file| fs_err::read(file).ok());
+    let old: Vec<Option<Vec<u8>>> = old.collect();
+    fleet.start_master()?;
+    fleet.ok(&["update", "--all", "--yes", "--wait"])?;
+    all_run(&fleet, &["one", "two"], "g=2")?;
+    // The store as it was, without the new epoch that masterd restore would give it: what the
+    // master has signed for g=1 goes out again.
+    fleet.kill_master()?;
+    for (file, bytes) in files.iter().zip(&old) {
+        match bytes {
+            Some(bytes) => fs_err::write(file, bytes)?,
+            None if fs_err::exists(file)? => fs_err::remove_file(file)?,
+            None => {}
+        }
+    }
+    fleet.start_master()?;
+    is_shown(&fleet, "two", &["not newer than"])?;
+    all_run(&fleet, &["one", "two"], "g=2")
+}
+
+#[test]
+fn a_wanted_state_that_another_key_has_signed_is_refused_and_shown() -> Result<()> {
+    let house = House::shared()?;
+    let mut fleet = Fleet::start()?;
+    house.import(&fleet)?;
+    fleet.add_node("one", &["--class", "edge"])?;
+    fleet.ok(&["assign", "fleet", "app", "g=1", "base"])?;
+    // Whoever has the master's place and its certificate, and not the key that signs.
+    let stranger = Fleet::start()?;
+    let key = |fleet: &Fleet| fleet.state().join("trust/master.sec");
+    fleet.kill_master()?;
+    fs_err::copy(key(&stranger), key(&fleet))?;
+    fleet.start_master()?;
+    fleet.await_presence("one", "connected")?;
+    fleet.begin(&["--all"])?;
+    is_shown(&fleet, "one", &["sign"])?;
+    ensure!(!runs(&fleet, "one", "g=1")?, "it took what it cannot trust");
+    Ok(())
+}
 
 #[test]
 fn a_retired_node_is_no_part_of_the_fleet_and_runs_on() -> Result<()> {
