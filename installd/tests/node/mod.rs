@@ -205,6 +205,9 @@ pub fn config(dir: &Path) -> Config {
     config
 }
 
+/// How long a sysmgrd that listens may take to be seen; one that does not is not waited for longer.
+const SYSMGRD_COMES: std::time::Duration = std::time::Duration::from_secs(2);
+
 impl Node {
     pub fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -255,8 +258,10 @@ impl Node {
         self.engine.apply(request, "the test".to_owned()).await
     }
 
-    /// Activates, which must succeed.
+    /// Activates, which must succeed. The engine's own start is over then, so that what a test
+    /// counts afterwards is of its own changes.
     pub async fn activate(&self, packages: &[&str]) -> model::change::ChangeReport {
+        self.engine.settled(SYSMGRD_COMES).await;
         let report = self
             .apply(activate(packages))
             .await
