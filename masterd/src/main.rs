@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -41,6 +42,20 @@ enum Command {
         /// Where the first operator's profile is written
         #[arg(long, value_name = "FILE", default_value = "operator.toml")]
         profile: PathBuf,
+        /// A composite image to begin with: its packages, nodes and assignments
+        #[arg(long, value_name = "FILE")]
+        image: Option<PathBuf>,
+        /// Every node of the image stores its software, then all start it together
+        #[arg(long, requires = "image")]
+        prepare_all: bool,
+        /// How long nodes have, to come and then to store it, before the missing ones are left to a person
+        #[arg(
+            long,
+            value_name = "MINUTES",
+            default_value_t = 60,
+            requires = "prepare_all"
+        )]
+        within: u64,
     },
     /// Serves the fleet; the same as without a command
     Serve,
@@ -74,8 +89,14 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
             fleet,
             operator,
             profile,
+            image,
+            prepare_all,
+            within,
         } => {
+            let within = Duration::from_secs(within.saturating_mul(60));
             let new = Init {
+                image,
+                prepare_all: prepare_all.then_some(within),
                 fleet,
                 names,
                 operator,

@@ -25,6 +25,7 @@ pub struct Fleet {
     master: Option<Child>,
     network: Option<Network>,
     port: u16,
+    begins_with: Vec<String>,
     dir: TempDir,
 }
 
@@ -34,6 +35,16 @@ impl Fleet {
         // Nobody else on this machine is given the port in the next moment.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         Self::start_at(Self::empty()?, port, "")
+    }
+
+    /// A fresh master that begins with a composite image, and these options of `masterd init`.
+    pub fn start_from(image: &Path, options: &[&str]) -> Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut fleet = Self::empty()?;
+        let image = image.to_string_lossy().into_owned();
+        let options = [&["--image", &image], options].concat();
+        fleet.begins_with = options.into_iter().map(str::to_owned).collect();
+        Self::start_at(fleet, port, "")
     }
 
     /// The same, with these lines more in its configuration.
@@ -58,6 +69,7 @@ impl Fleet {
             master: None,
             network: None,
             port: 0,
+            begins_with: Vec::new(),
             dir: tempfile::Builder::new().prefix("fleet-").tempdir()?,
         })
     }
@@ -75,7 +87,7 @@ impl Fleet {
         let profile = fleet.profile();
         let mut init = fleet.masterd()?;
         init.args(["init", "--name", fleet.host(), "--profile"]);
-        let init = init.arg(profile).output()?;
+        let init = init.arg(profile).args(&fleet.begins_with).output()?;
         ensure!(init.status.success(), "masterd init: {}", told(&init));
         fleet.start_master()?;
         Ok(fleet)

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use tests::fleet::Fleet;
-use tests::fleet::house::{House, runs};
+use tests::fleet::house::{House, all_run, runs};
 use tests::fleet::network::done;
 use tests::node::list;
 use tests::{binaries, wait};
@@ -134,5 +134,70 @@ fn one_version_of_an_image_is_one_content() -> Result<()> {
         !said.status.success() && text.contains("another version"),
         "{text}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_master_that_begins_with_one_file_has_every_node_store_before_all_start_together() -> Result<()>
+{
+    let house = House::shared()?;
+    let dir = tempfile::tempdir()?;
+    let packages = [house.file("base")?, house.file("app")?, house.file("g=1")?];
+    let packages: Vec<&Path> = packages.iter().map(PathBuf::as_path).collect();
+    let site = image(dir.path(), "1", &packages)?;
+    let mut fleet = Fleet::start_from(&site, &["--prepare-all", "--within", "5"])?;
+    // Who is missing is listed, with the time that is left; nobody is touched before all are here.
+    fleet.add_node("one", &[])?;
+    fleet.kill_master()?;
+    fleet.start_master()?;
+    fleet.await_presence("one", "connected")?;
+    let status = fleet.json(&["status"])?;
+    let said = status["discrepancies"].to_string();
+    for word in ["prepare all", "site=1", "for two", "until 20"] {
+        ensure!(said.contains(word), "{word}: {said}");
+    }
+    ensure!(list(&status["rollouts"])?.is_empty(), "{status}");
+    ensure!(
+        !runs(&fleet, "one", "app=1")?,
+        "it did not wait for the other"
+    );
+    fleet.add_node("two", &[])?;
+    wait::until("the update of all is there", || {
+        Ok(fleet.run(&["show", "1"])?.status.success().then_some(()))
+    })?;
+    let view = fleet.await_phase(1, "done")?;
+    let strategy = &view["update"]["strategy"];
+    ensure!(
+        strategy["together"] == true && strategy["prefetch"] == true,
+        "{view}"
+    );
+    ensure!(
+        view["by"] == "masterd" && view["update"]["image"] == "site=1",
+        "{view}"
+    );
+    all_run(&fleet, &["one", "two"], "g=1")?;
+    let status = fleet.json(&["status"])?["discrepancies"].to_string();
+    ensure!(!status.contains("prepare all"), "{status}");
+    // The next boot needs the master's word only: what it runs is what was decided.
+    fleet.stop_node("two")?;
+    fleet.wake_node("two")?;
+    wait::until("two is up again with what it has stored", || {
+        let view = fleet.view("two")?;
+        let same = view["installed"]["software"] == view["wanted"];
+        Ok((same && runs(&fleet, "two", "app=1")?).then_some(()))
+    })?;
+    ensure!(
+        fleet.run(&["show", "2"])?.status.code() != Some(0),
+        "no other update was needed"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_master_does_not_begin_with_a_package_for_an_image() -> Result<()> {
+    let house = House::shared()?;
+    let failed = Fleet::start_from(&house.file("app")?, &[]).err();
+    let text = failed.map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(text.contains("pkgtool image"), "{text}");
     Ok(())
 }

@@ -302,6 +302,7 @@ impl Engine {
 
     /// Updates whose time has come.
     pub(super) fn due(&mut self) {
+        self.look_whether_all_are_here();
         let now = now_ms();
         let due = self.wakes.iter().filter(|(_, at)| **at <= now);
         let ids: Vec<RolloutId> = due.map(|(id, _)| *id).collect();

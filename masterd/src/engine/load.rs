@@ -55,6 +55,7 @@ impl Engine {
             candidates: super::documents::Candidates::default(),
             documents: super::documents::Documents::default(),
             images: super::images::Images::default(),
+            ready: None,
             rollouts: BTreeMap::new(),
             wakes: BTreeMap::new(),
             next_rollout: 1,
@@ -68,6 +69,7 @@ impl Engine {
         engine.read_nodes().await?;
         engine.read_people().await?;
         engine.read_rollouts().await?;
+        engine.read_ready().await?;
         engine.learn_documents();
         engine.follow_identities();
         Ok(engine)

@@ -29,6 +29,7 @@ mod packages;
 mod patches;
 mod people;
 mod prepare;
+mod ready;
 pub mod records;
 mod show;
 mod update;
@@ -111,6 +112,7 @@ pub(super) struct Engine {
     candidates: documents::Candidates,
     documents: documents::Documents,
     images: images::Images,
+    ready: Option<ready::Ready>,
     rollouts: BTreeMap<RolloutId, Rollout>,
     /// When each update wants to be looked at, milliseconds since 1970.
     wakes: BTreeMap<RolloutId, u64>,

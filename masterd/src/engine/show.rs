@@ -128,6 +128,7 @@ impl Engine {
         let now = self.fleet_now();
         let found = resolve::fleet::check(&now, &self.candidates);
         let mut discrepancies: Vec<String> = found.iter().map(ToString::to_string).collect();
+        discrepancies.extend(self.readiness());
         for (name, node) in &self.nodes {
             let Some(counting) = self.counting(name) else {
                 continue;

@@ -2,15 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use model::envelope::{Limits, Reader};
 use model::wire::{FleetName, NewOperator, Profile, Role};
 
 use super::backup::{STORE, make_private};
 use super::lock::Lock;
+use super::serve::parts_of;
 use crate::audit::{Audit, Note};
 use crate::clock;
 use crate::config::Config;
+use crate::engine;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Outcome, Revision, Store, Txn};
 use crate::trust::{Authority, Files, Settings, write_private};
@@ -26,6 +30,10 @@ pub struct Init {
     pub operator: FleetName,
     /// Where the first operator's profile is written.
     pub profile: PathBuf,
+    /// A composite image that the master begins with: its packages, nodes and assignments.
+    pub image: Option<PathBuf>,
+    /// With an image: every node stores its software within this time, then all start it together.
+    pub prepare_all: Option<Duration>,
 }
 
 /// Makes the fleet, and answers with the first operator's profile, which is written, too.
@@ -42,6 +50,9 @@ pub async fn init(config: &Config, init: &Init) -> anyhow::Result<Profile> {
             config.state_dir.display()
         );
     }
+    if let Some(image) = &init.image {
+        check(image)?;
+    }
     let now = clock::now();
     let store = Store::new(Arc::new(Sqlite::open(&config.state_dir.join(STORE))?));
     let audit = Audit::start(store.clone()).await?;
@@ -55,11 +66,53 @@ pub async fn init(config: &Config, init: &Init) -> anyhow::Result<Profile> {
         bail!("the store in {} is not empty", config.state_dir.display());
     }
     files.set_epoch(1)?;
-    let parts = (store, audit);
+    let parts = (store.clone(), audit.clone());
     let authority = Authority::start(ca, &key, Settings::default(), parts).await?;
+    if let Some(image) = &init.image {
+        let parts = parts_of(config, (store, audit), key)?;
+        let seeded = seed(parts, image, init.prepare_all).await;
+        seeded.with_context(|| {
+            format!(
+                "could not begin with {}; remove {}, and make the fleet again",
+                image.display(),
+                config.state_dir.display()
+            )
+        })?;
+    }
     let profile = operator(&authority, &init.operator, &url(&init.names, config)).await?;
     write_profile(&init.profile, &profile)?;
     Ok(profile)
+}
+
+/// Before anything is made: whether there is an image to begin with.
+fn check(image: &Path) -> anyhow::Result<()> {
+    let file = std::io::BufReader::new(fs_err::File::open(image)?);
+    let reader = Reader::open(file, Limits::default())
+        .with_context(|| format!("could not read {}", image.display()))?;
+    if reader.image().is_none() {
+        bail!(
+            "{} has packages only: pkgtool image makes a composite image",
+            image.display()
+        );
+    }
+    Ok(())
+}
+
+/// The master's store and shelf, with all that an image has.
+async fn seed(
+    parts: engine::Parts,
+    image: &Path,
+    prepare_all: Option<Duration>,
+) -> anyhow::Result<()> {
+    let file = fs_err::File::open(image)?.into_parts().0;
+    let (engine, running) = engine::start(parts).await?;
+    engine.import(file, Note::new("masterd", "import")).await?;
+    let images = engine.images().await?;
+    let own = images.first().context("there is no image in it")?;
+    let id = format!("{}={}", own.name, own.version);
+    engine.seed(id, prepare_all).await?;
+    drop(engine);
+    Ok(running.await??)
 }
 
 /// A profile for an operator who may everything: a new one, or a new token for one that is there.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use model::trust::SecretKey;
 use model::wire::LinkSettings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -85,6 +86,27 @@ async fn start(
     let key = files.master_key()?;
     let parts = (store.clone(), audit.clone());
     let authority = Authority::start(ca, &key, config.trust.clone(), parts).await?;
+    let (engine, running) =
+        engine::start(parts_of(config, (store.clone(), audit.clone()), key)?).await?;
+    let master = Master {
+        store,
+        audit,
+        authority,
+        engine,
+        public: config.state_dir.join("public"),
+        store_file,
+        metrics: Metrics::default(),
+        rates: Rates::new(config.requests, config.refused),
+    };
+    Ok((Arc::new(master), running))
+}
+
+/// What the engine is started with.
+pub(super) fn parts_of(
+    config: &Config,
+    (store, audit): (Store, Audit),
+    key: SecretKey,
+) -> anyhow::Result<engine::Parts> {
     let (public, spool) = (
         config.state_dir.join("public"),
         config.state_dir.join("spool"),
@@ -98,27 +120,15 @@ async fn start(
         retry_max_ms,
         rate: 0,
     };
-    let parts = engine::Parts {
-        store: store.clone(),
+    Ok(engine::Parts {
+        store,
         shelf,
         key,
         spool,
         link,
-        audit: audit.clone(),
-        hooks: Hooks::start(config.hooks.clone())?,
-    };
-    let (engine, running) = engine::start(parts).await?;
-    let master = Master {
-        store,
         audit,
-        authority,
-        engine,
-        public,
-        store_file,
-        metrics: Metrics::default(),
-        rates: Rates::new(config.requests, config.refused),
-    };
-    Ok((Arc::new(master), running))
+        hooks: Hooks::start(config.hooks.clone())?,
+    })
 }
 
 /// Keeps the master's own certificate in date.
