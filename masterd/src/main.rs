@@ -10,6 +10,7 @@ use masterd::config::Config;
 use masterd::sys::init::{Init, init};
 use masterd::sys::lock::Lock;
 use masterd::sys::{backup, serve};
+use model::Span;
 use model::report::OneLine;
 use model::wire::FleetName;
 use tracing_subscriber::EnvFilter;
@@ -51,11 +52,11 @@ enum Command {
         /// How long nodes have, to come and then to store it, before the missing ones are left to a person
         #[arg(
             long,
-            value_name = "MINUTES",
-            default_value_t = 60,
+            value_name = "TIME",
+            default_value = "1h",
             requires = "prepare_all"
         )]
-        within: u64,
+        within: Span,
     },
     /// Serves the fleet; the same as without a command
     Serve,
@@ -93,7 +94,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
             prepare_all,
             within,
         } => {
-            let within = Duration::from_secs(within.saturating_mul(60));
+            let within = within.limit().unwrap_or(Duration::from_hours(24 * 365));
             let new = Init {
                 image,
                 prepare_all: prepare_all.then_some(within),

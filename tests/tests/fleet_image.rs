@@ -145,7 +145,7 @@ fn a_master_that_begins_with_one_file_has_every_node_store_before_all_start_toge
     let packages = [house.file("base")?, house.file("app")?, house.file("g=1")?];
     let packages: Vec<&Path> = packages.iter().map(PathBuf::as_path).collect();
     let site = image(dir.path(), "1", &packages)?;
-    let mut fleet = Fleet::start_from(&site, &["--prepare-all", "--within", "5"])?;
+    let mut fleet = Fleet::start_from(&site, &["--prepare-all", "--within", "5min"])?;
     // Who is missing is listed, with the time that is left; nobody is touched before all are here.
     fleet.add_node("one", &[])?;
     fleet.kill_master()?;
@@ -190,6 +190,25 @@ fn a_master_that_begins_with_one_file_has_every_node_store_before_all_start_toge
         fleet.run(&["show", "2"])?.status.code() != Some(0),
         "no other update was needed"
     );
+    Ok(())
+}
+
+#[test]
+fn a_master_that_prepares_all_goes_on_at_its_deadline_and_names_who_did_not_come() -> Result<()> {
+    let house = House::shared()?;
+    let dir = tempfile::tempdir()?;
+    let packages = [house.file("base")?, house.file("app")?, house.file("g=1")?];
+    let packages: Vec<&Path> = packages.iter().map(PathBuf::as_path).collect();
+    let site = image(dir.path(), "1", &packages)?;
+    let mut fleet = Fleet::start_from(&site, &["--prepare-all", "--within", "3s"])?;
+    fleet.add_node("one", &[])?;
+    wait::until("the time is over and the update is there", || {
+        Ok(fleet.run(&["show", "1"])?.status.success().then_some(()))
+    })?;
+    fleet.await_phase(1, "done")?;
+    ensure!(runs(&fleet, "one", "app=1")?, "{}", fleet.view("one")?);
+    let shown = fleet.ok(&["show", "1"])?;
+    ensure!(shown.contains("not enrolled yet: two"), "{shown}");
     Ok(())
 }
 
