@@ -92,7 +92,7 @@ fn a_dependency_that_an_absent_node_leaves_unmet_is_shown_with_both_ends() -> Re
     fleet.stop_node("far")?;
     fleet.ok(&["assign", "class/server", "srv=2"])?;
     fleet.ok(&["assign", "class/desk", "client=2"])?;
-    let id = fleet.begin(&["--all", "--absent", "skip"])?;
+    let id = fleet.begin(&["--all", "--together", "--absent", "skip"])?;
     let view = tests::wait::until("the update comes to rest", || {
         let view = fleet.update(id)?;
         let phase = view["phase"].as_str().unwrap_or_default().to_owned();
