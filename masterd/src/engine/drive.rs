@@ -271,7 +271,8 @@ impl Engine {
 
     /// Whether a newer update has decided something for the node: that stays.
     fn is_decided_anew(&self, id: RolloutId, name: &NodeName) -> bool {
-        self.newer_parts(id, name).any(|part| part.counter.is_some())
+        self.newer_parts(id, name)
+            .any(|part| part.counter.is_some())
     }
 
     /// A node that an ended update left out because it was away is asked in one of its own.
