@@ -148,6 +148,7 @@ mod tests {
                 "router1 (ribd=1) needs fwd >= 2.1 on every node of class line-card: card3 has 2.0"
                     .to_owned(),
             ],
+            notes: vec!["edge7 runs nothing, and nothing is assigned to it".to_owned()],
         };
         assert_snapshot!(plan(&all, Look::plain(80)), @r"
         1 node, wave 1 of 2
@@ -168,6 +169,8 @@ mod tests {
           edge9
 
         ! away now: edge2
+
+        ! edge7 runs nothing, and nothing is assigned to it
 
         Not met
           ✗ router1 (ribd=1) needs fwd >= 2.1 on every node of class line-card: card3 has 2.0
