@@ -332,6 +332,11 @@ impl Fleet {
         self.nodes.remove(name).context("no such node")
     }
 
+    /// A node that was taken is this fleet's again.
+    pub fn put_node(&mut self, name: &str, node: Node) {
+        self.nodes.insert(name.to_owned(), node);
+    }
+
     /// Waits until the master says so of a node.
     pub fn await_presence(&self, name: &str, state: &str) -> Result<()> {
         wait::until(&format!("{name} is {state}"), || {

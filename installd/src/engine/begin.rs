@@ -68,7 +68,9 @@ impl Engine {
         let committed = self.db.committed()?;
         let to_nothing = request.exactly.as_ref().is_some_and(Vec::is_empty);
         let ends_it = request.to == Some(committed) || committed == Generation(0) && to_nothing;
-        if !self.active.row.trial || request.trial || ends_it {
+        // What is in memory only is its fleet's, which says what comes after it.
+        let is_loaded = self.context.trials().is_loaded(self.running);
+        if !self.active.row.trial || request.trial || ends_it || is_loaded {
             return Ok(());
         }
         Err(Error::Invalid(format!(
@@ -191,6 +193,7 @@ impl Engine {
             moments: Vec::new(),
             later: Vec::new(),
             gate: None,
+            at_boot: false,
         })
     }
 }

@@ -58,6 +58,8 @@ pub(super) struct Changeover {
     pub(super) later: Vec<(ProcessName, u64)>,
     /// Where it waits before it switches.
     pub(super) gate: Option<Gate>,
+    /// Nothing runs yet: the whole set is started, not only what differs.
+    pub(super) at_boot: bool,
 }
 
 /// How a change went.

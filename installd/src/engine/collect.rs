@@ -134,7 +134,8 @@ impl Engine {
         self.end_trials(&inhabited)?;
         // A trial leaves persistent storage as it is, but for what a failed commit of it left.
         if self.active.row.trial {
-            return self.clear_failed_commit().await;
+            self.clear_failed_commit().await?;
+            return self.sweep_memory().await;
         }
         let holdings = self.holdings(self.and_beneath(inhabited))?;
         let garbage = collect::collect(&holdings, self.context.config.keep_generations);
@@ -146,6 +147,15 @@ impl Engine {
             std::sync::Arc::make_mut(&mut self.shelf).take(id);
         }
         self.sweep(&holdings.inhabited).await
+    }
+
+    /// Objects that are in memory only and that nobody needs any more.
+    async fn sweep_memory(&mut self) -> Result<(), Error> {
+        if !self.context.trials().is_loaded(self.running) {
+            return Ok(());
+        }
+        let (keys, objects) = (self.needed()?, self.context.objects.clone());
+        change::blocking(move || objects.collect_memory(&keys)).await
     }
 
     /// The tree on the disk of a trial that runs in memory: its commit failed half-way.

@@ -13,6 +13,7 @@ use crate::config::{self, Config};
 use crate::sys::Doing;
 use crate::sys::clock;
 use crate::sys::generation::Generations;
+use crate::sys::memory::Memory;
 use crate::sys::objects::Objects;
 use crate::sys::rooted::Root;
 use crate::sys::sysmgr::Sysmgr;
@@ -22,6 +23,8 @@ use crate::sys::sysmgr::Sysmgr;
 pub(super) struct Context {
     pub(super) config: Arc<Config>,
     pub(super) objects: Objects,
+    /// For software that is not kept.
+    pub(super) memory: Memory,
     pub(super) generations: Generations,
     /// Where `etc`, `var`, `run` and `srv` are.
     pub(super) machine: Arc<Root>,
@@ -71,10 +74,12 @@ pub(super) fn open(
     fs_err::create_dir_all(&config.state_dir).doing(what)?;
     rustix::fs::chmod(&config.state_dir, rustix::fs::Mode::RWXU).doing(what)?;
     fs_err::create_dir_all(&config.run_dir).doing(|| "open the run directory".to_owned())?;
+    let memory = Memory::new(&config.run_dir);
     let machine =
         Root::open(&config.machine_root).doing(|| "open the machine's root".to_owned())?;
     Ok(Context {
-        objects: Objects::open(&config.state_dir.join("store"))?,
+        objects: Objects::open(&config.state_dir.join("store"))?.with_memory(memory.clone()),
+        memory,
         generations: Generations::open(&config.state_dir.join("generations"))?,
         machine: Arc::new(machine),
         boot: clock::boot_id(&config.boot_id_file)?,

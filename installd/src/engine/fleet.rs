@@ -89,14 +89,22 @@ pub(super) enum FleetMessage {
         parts: Parts,
         reply: Reply<Vec<AddedPackage>>,
     },
-    /// Objects of these packages that the store has not.
+    /// Objects of these packages that the store has not; what is in memory counts for what is loaded.
     Lacking {
         packages: Vec<ReadPackage>,
+        loaded: bool,
         reply: Reply<Vec<(Digest, u64)>>,
     },
+    /// There is to be room for software that is in memory only.
+    Memory(Reply<()>),
     Apply {
         request: Request,
         gate: Option<Gate>,
+        reply: Reply<ChangeReport>,
+    },
+    /// The held start is to be that of another set.
+    Boot {
+        request: Request,
         reply: Reply<ChangeReport>,
     },
     /// The start need not wait any longer.
@@ -118,12 +126,25 @@ impl Engine {
                 evaluation,
                 reply,
             } => self.evaluated(change, *evaluation, reply),
-            FleetMessage::AddParts { parts, reply } => {
+            FleetMessage::AddParts { mut parts, reply } => {
+                let boot = &self.context.boot;
+                parts.loaded = parts.loaded.map(|_| boot.clone());
                 let source = adding::Source::Parts(parts);
                 self.adds.push_back((source, None, reply));
                 self.next_add();
             }
-            FleetMessage::Lacking { packages, reply } => self.lacking(packages, reply),
+            FleetMessage::Lacking {
+                packages,
+                loaded,
+                reply,
+            } => self.lacking((packages, loaded), reply),
+            FleetMessage::Memory(reply) => {
+                // What runs, what comes after it, and what inodes cost.
+                let size = self.context.config.trial_max.bytes();
+                let size = size.saturating_mul(2).saturating_add(size / 2);
+                answer(reply, self.context.memory.mount(size).map_err(Error::from));
+            }
+            FleetMessage::Boot { request, reply } => self.boot_into(request, reply).await,
             FleetMessage::Apply {
                 request,
                 gate,
@@ -158,8 +179,12 @@ impl Engine {
     }
 
     /// The store is asked beside the mailbox: there may be many objects.
-    fn lacking(&self, packages: Vec<ReadPackage>, reply: Reply<Vec<(Digest, u64)>>) {
-        let objects = self.context.objects.clone();
+    fn lacking(
+        &self,
+        (packages, loaded): (Vec<ReadPackage>, bool),
+        reply: Reply<Vec<(Digest, u64)>>,
+    ) {
+        let objects = packages::parts::meant(&self.context.objects, loaded);
         tokio::task::spawn_blocking(move || {
             answer(reply, Ok(packages::parts::lacking(&objects, &packages)));
         });
@@ -180,15 +205,48 @@ impl Engine {
             Ok(begin::Begun::Nothing(report)) => answer(reply, Ok(report)),
             Ok(begin::Begun::Change(mut changeover)) => {
                 changeover.gate = gate;
-                let mailbox = self.context.mailbox.clone();
-                tokio::spawn(async move {
-                    let went = changeover.run().await;
-                    if let Some(mailbox) = mailbox.upgrade() {
-                        drop(mailbox.send(Message::Ended { went, reply }).await);
-                    }
-                });
+                self.run_beside(changeover, reply);
             }
         }
+    }
+
+    /// What was held starts as another set: nothing runs that could be asked.
+    async fn boot_into(&mut self, request: Request, reply: Reply<ChangeReport>) {
+        // What a reboot undid of processes' state is put back by an ordinary start.
+        let ordinary = self.db.undone().is_ok_and(|undone| undone.is_some());
+        let held = std::mem::take(&mut self.held);
+        if !held || ordinary || self.open.is_some() {
+            if held {
+                self.boot();
+            }
+            return self.apply_at(request, None, reply).await;
+        }
+        self.booting = true;
+        match self.begin(request, MASTER.to_owned()).await {
+            Ok(begin::Begun::Change(mut changeover)) => {
+                changeover.at_boot = true;
+                self.run_beside(changeover, reply);
+            }
+            Ok(begin::Begun::Nothing(report)) => {
+                answer(reply, Ok(report));
+                self.boot();
+            }
+            Err(error) => {
+                answer(reply, Err(error));
+                self.boot();
+            }
+        }
+    }
+
+    /// A change, beside the mailbox.
+    fn run_beside(&self, changeover: Box<Changeover>, reply: Reply<ChangeReport>) {
+        let mailbox = self.context.mailbox.clone();
+        tokio::spawn(async move {
+            let went = changeover.run().await;
+            if let Some(mailbox) = mailbox.upgrade() {
+                drop(mailbox.send(Message::Ended { went, reply }).await);
+            }
+        });
     }
 
     async fn evaluate(&mut self, question: Question, reply: Reply<Evaluation>) {
@@ -360,8 +418,32 @@ impl super::Handle {
     }
 
     /// Objects of these packages that the store has not, with their plain sizes; each once.
-    pub async fn lacking(&self, packages: Vec<ReadPackage>) -> Result<Vec<(Digest, u64)>, Error> {
-        self.ask(|reply| Message::Fleet(FleetMessage::Lacking { packages, reply }))
+    /// `loaded`: they are to be in memory only, and what is there counts.
+    pub async fn lacking(
+        &self,
+        packages: Vec<ReadPackage>,
+        loaded: bool,
+    ) -> Result<Vec<(Digest, u64)>, Error> {
+        self.ask(|reply| {
+            Message::Fleet(FleetMessage::Lacking {
+                packages,
+                loaded,
+                reply,
+            })
+        })
+        .await
+    }
+
+    /// Makes room for software that is in memory only.
+    pub async fn make_memory(&self) -> Result<(), Error> {
+        self.ask(|reply| Message::Fleet(FleetMessage::Memory(reply)))
+            .await
+    }
+
+    /// Has the start that was held be that of another set, without the committed one before it.
+    /// Where it fails, the committed one is started.
+    pub async fn boot_into(&self, request: Request) -> Result<ChangeReport, Error> {
+        self.ask(|reply| Message::Fleet(FleetMessage::Boot { request, reply }))
             .await
     }
 

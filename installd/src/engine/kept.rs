@@ -17,6 +17,7 @@ use crate::sys::clock::Time;
 use crate::sys::db::Db;
 use crate::sys::generation::Entry;
 use crate::sys::journal::{Beginning, Step};
+use crate::sys::packages;
 
 /// What each version replaced, by name.
 type Previous = std::collections::BTreeMap<PackageName, Vec<PackageId>>;
@@ -115,7 +116,7 @@ impl Engine {
 
     /// A trial is easily forgotten.
     pub(super) fn nag(&self) {
-        if self.active.row.trial {
+        if self.active.row.trial && !self.context.trials().is_loaded(self.running) {
             tracing::warn!(
                 "generation {} runs as a trial and is gone after a reboot: pkgtool commit keeps \
                  it, pkgtool rollback ends it",
@@ -149,6 +150,12 @@ impl Engine {
         self.refuse_busy()?;
         self.write_the_unwritten()?;
         let number = self.running;
+        if self.context.trials().is_loaded(number) {
+            return Err(Error::Invalid(format!(
+                "generation {number} is loaded into memory at each boot, as its fleet says: \
+                 pkgtool fleet assign … --store keep, and an update, put it onto the disk"
+            )));
+        }
         let request = Request {
             to: Some(number),
             ..Request::default()
@@ -202,14 +209,38 @@ impl Engine {
         Ok(Ok(commit))
     }
 
-    /// Forgets trials that do not run any more, and takes their trees out of memory where nobody
-    /// lives in them.
-    pub(super) fn end_trials(&mut self, inhabited: &BTreeSet<Generation>) -> Result<(), Error> {
-        if !self.active.row.trial {
-            for number in self.db.trials()? {
+    /// Of sets that are in memory only, the one that runs and the one before it stay known; of
+    /// others only the one that runs.
+    fn forget_trials(&mut self, inhabited: &BTreeSet<Generation>) -> Result<(), Error> {
+        let loaded = self.context.trials().is_loaded(self.running);
+        if self.active.row.trial && !loaded {
+            return Ok(());
+        }
+        let before = self.db.came_from(self.running)?.filter(|_| loaded);
+        let (mut gone, mut stay) = (BTreeSet::new(), BTreeSet::new());
+        for number in self.db.trials()? {
+            let list = self.db.generation(number)?.list;
+            let needed = number == self.running || inhabited.contains(&number);
+            if needed || Some(number) == before {
+                stay.extend(list);
+            } else {
+                gone.extend(list);
                 self.db.delete_generation(number)?;
             }
         }
+        for id in gone.difference(&stay) {
+            if self.db.is_loaded(id)? {
+                packages::remove(&self.context.objects, &mut self.db, id)?;
+                std::sync::Arc::make_mut(&mut self.shelf).take(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets trials that do not run any more, and takes their trees out of memory where nobody
+    /// lives in them.
+    pub(super) fn end_trials(&mut self, inhabited: &BTreeSet<Generation>) -> Result<(), Error> {
+        self.forget_trials(inhabited)?;
         let trials = self.context.trials();
         let known = self.db.trials()?;
         for number in trials.all() {

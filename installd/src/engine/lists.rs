@@ -192,6 +192,15 @@ pub(super) fn forward(
     next
 }
 
+/// The next state, where nothing runs yet.
+pub(super) fn at_boot(change: ChangeId, tree: Tree, plan: &Plan) -> Transition {
+    let new = plan.processes.iter().filter_map(|one| one.new.as_ref());
+    Transition {
+        new: new.map(wanted).collect(),
+        ..empty(change, tree)
+    }
+}
+
 /// The way back: what `forward` did, undone, for the processes that it has touched.
 pub(super) fn backward(
     forward: &Transition,

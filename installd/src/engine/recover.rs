@@ -43,6 +43,7 @@ pub(super) struct Booted {
 
 /// All that needs no process: sweeps, undoes, and sets the pointer. Nothing has been answered yet.
 pub(super) fn before_anything(context: &Context, db: &mut Db) -> Result<(), Error> {
+    db.forget_loaded(&context.boot)?;
     let known: Vec<PackageId> = db.packages()?.into_iter().map(|row| row.id).collect();
     packages::sweep(&context.objects, &known)?;
     for unfinished in db.unfinished()? {
@@ -151,7 +152,7 @@ fn forget_trials(context: &Context, db: &mut Db) -> Result<(), Error> {
     for number in context.trials().all() {
         context.trials().remove(number)?;
     }
-    Ok(())
+    Ok(context.memory.clear()?)
 }
 
 /// The last change, where it left a way back half done.

@@ -21,7 +21,7 @@ impl Changeover {
     pub(super) async fn stage(&mut self) -> Result<(), Error> {
         let (context, target) = (self.context.clone(), self.target);
         let entries = self.entries()?;
-        let setups = self.setups();
+        let (setups, loaded) = (self.setups(), self.request.loaded);
         let base = match &mut self.becomes {
             Becomes::Kept if context.tree(target).root.join("usr").is_dir() => return Ok(()),
             Becomes::Kept | Becomes::Built | Becomes::Uncommitted => None,
@@ -40,7 +40,7 @@ impl Changeover {
                 tracing::info!("made {made}");
             }
             match base {
-                Some(base) => context.build_trial(target, &entries, &base),
+                Some(base) => context.build_trial(target, &entries, &base, loaded),
                 None => context.build(target, &entries),
             }
         })

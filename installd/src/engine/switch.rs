@@ -27,8 +27,7 @@ impl Changeover {
         standing: &Standing,
         announcement: &Announcement,
     ) -> Option<Pending> {
-        let tree = self.context.tree(self.target);
-        let mut next = lists::forward(self.id, tree, &self.plan, standing);
+        let mut next = self.next(standing);
         next.settling_ms = self.settling();
         next.stale = lists::stale(announcement).into_keys().collect();
         next.state = match self.context.snapshots().kept() {
@@ -82,6 +81,15 @@ impl Changeover {
         report.generation = self.origin;
         self.phases.begin("roll-back");
         self.roll_back(report, &next, why).await
+    }
+
+    /// What the processes are to be told.
+    fn next(&self, standing: &Standing) -> Transition {
+        let tree = self.context.tree(self.target);
+        if self.at_boot {
+            return lists::at_boot(self.id, tree, &self.plan);
+        }
+        lists::forward(self.id, tree, &self.plan, standing)
     }
 
     /// Milliseconds for which what was started must stay up.

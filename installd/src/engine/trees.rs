@@ -104,6 +104,7 @@ impl Context {
         number: Generation,
         entries: &[Entry],
         base: &(Generation, Vec<Entry>),
+        loaded: bool,
     ) -> Result<(), sys::Error> {
         let (committed, beneath) = base;
         let layer = Layer::between(beneath, entries);
@@ -112,6 +113,7 @@ impl Context {
             base: (*committed != Generation(0))
                 .then(|| (*committed, self.generations.tree(*committed))),
             limit: self.config.trial_max.bytes(),
+            loaded,
         };
         let accounts = Accounts::read(&self.machine)?;
         self.trials()
@@ -150,7 +152,7 @@ pub(super) fn rebuild(context: &Context, db: &Db, shelf: &Shelf) -> Result<Vec<S
         let again = context.entries(&row, shelf).and_then(|entries| {
             if row.trial {
                 let base = base(context, db, shelf)?;
-                Ok(context.build_trial(number, &entries, &base)?)
+                Ok(context.build_trial(number, &entries, &base, false)?)
             } else {
                 Ok(context.build(number, &entries)?)
             }

@@ -3,7 +3,7 @@
 use model::Digest;
 use model::change::{ProcessImpact, Verdict};
 use model::envelope::ReadPackage;
-use model::wire::{Ask, Ballot, Facts, FromNode, RolloutId, Vote};
+use model::wire::{Ask, Ballot, Facts, FromNode, RolloutId, StorePolicy, Vote};
 use resolve::Characteristics;
 use resolve::fleet::{characteristics, merged, software_hash};
 
@@ -77,9 +77,10 @@ impl Follower {
     async fn asking(&mut self, ask: Ask) -> Result<Asking, Error> {
         self.refuse_held()?;
         let node = self.become_for(&ask.selected_for).await?;
+        self.make_room(ask.store).await?;
         let software = self.engine.software().await?;
         Ok(Asking {
-            fetch: self.fetch(ask.list, Some(ask.rollout))?,
+            fetch: self.fetch(ask.list, Some(ask.rollout), ask.store)?,
             engine: self.engine.clone(),
             rules: self.rules(),
             base: software_hash(&software.active, &node),
@@ -120,7 +121,8 @@ impl Follower {
 impl Asking {
     async fn answer(self) -> Result<Ballot, Error> {
         let packages = self.fetch.packages().await?;
-        let lacking = self.engine.lacking(packages.clone()).await?;
+        let loaded = self.ask.store == StorePolicy::Memory;
+        let lacking = self.engine.lacking(packages.clone(), loaded).await?;
         let bytes = lacking.iter().map(|(_, size)| size).sum();
         if self.ask.prefetch {
             self.fetch.objects(&lacking, &|_| None).await?;

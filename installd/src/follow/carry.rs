@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::change::{ChangeReport, Outcome, Request};
 use model::report::Chain;
 use model::trust::Signed;
-use model::wire::{FromNode, NodeEnd, NodeProgress, RolloutId, Wanted};
+use model::wire::{FromNode, NodeEnd, NodeProgress, RolloutId, StorePolicy, Wanted};
 use model::{Digest, PackageId};
 use resolve::Characteristics;
 use resolve::fleet::software_hash;
@@ -21,9 +21,13 @@ use super::kept::Pending;
 use super::{Carrying, Error, Follower, Message, contact, judge, now};
 use crate::engine::{self, Gate};
 use crate::sys::check;
+use crate::sys::memory::Memory;
 use crate::sys::objects::Objects;
 use crate::sys::packages::parts::Parts;
 use crate::sys::packages::regular;
+
+/// A node that has no software, because it could not be loaded, tries again after so long.
+const LOAD_AGAIN: Duration = Duration::from_secs(10);
 
 /// How a part of an order ended.
 pub(super) enum Carried {
@@ -71,6 +75,11 @@ impl Follower {
         }
     }
 
+    /// Nothing of what is to be in memory is there: it is loaded, whatever was told of it before.
+    pub(super) fn is_to_be_loaded(&self, wanted: &Wanted) -> bool {
+        wanted.store == StorePolicy::Memory && self.seen.software.is_none()
+    }
+
     /// The same document again: what it began goes on, and what it came to is told again.
     fn is_known(&mut self, wanted: &Wanted) -> bool {
         let number = (wanted.epoch, wanted.counter);
@@ -82,7 +91,7 @@ impl Follower {
         let waits = pending.is_some_and(|one| (one.wanted.epoch, one.wanted.counter) == number);
         let end = self.state.end.clone();
         let end = end.filter(|end| (end.epoch, end.counter) == number);
-        let has_ended = end.is_some();
+        let has_ended = end.is_some() && !self.is_to_be_loaded(wanted);
         if let Some(mut end) = end {
             end.installed = self.installed();
             self.say(FromNode::Ended(Box::new(end)));
@@ -95,11 +104,8 @@ impl Follower {
         if self.carrying.is_some() {
             self.stop_carrying("a newer wanted state came");
         }
-        self.state.epoch = wanted.epoch;
-        self.state.counter = wanted.counter;
-        self.state.wanted = Some(signed);
-        self.state.end = None;
-        self.save()?;
+        let is_again = self.was_loaded(wanted);
+        self.remember(wanted, signed)?;
         self.refuse_held()?;
         if self.state.pending.is_some() {
             return Err(Error::Invalid(
@@ -109,29 +115,14 @@ impl Follower {
         }
         let node = self.become_for(&wanted.selected_for).await?;
         let software = self.engine.software().await?;
-        let runs = software_hash(&software.active, &node);
-        if let Some(base) = wanted.orders.base
-            && runs != base
-            && runs != wanted.software
-        {
-            return Err(Error::Invalid(format!(
-                "this node runs software {runs}, and the decision was made on {base}: ask again"
-            )));
+        // Nothing runs yet, or what ran is gone with the boot: there is nobody to be asked again.
+        let is_lost = is_again && !software.trial || software.active.is_empty();
+        let is_lost = is_lost && wanted.store == StorePolicy::Memory;
+        if !(self.gated || is_lost) {
+            refuse_other_base(wanted, software_hash(&software.active, &node))?;
         }
-        let objects = Objects::open(&self.config.state_dir.join("store"))?;
-        let has: HashMap<Digest, PathBuf> = (software.active.iter())
-            .flat_map(|package| regular(&package.manifest))
-            .map(|(spec, _)| (spec.digest, objects.path(spec.key())))
-            .collect();
-        let staging = Staging {
-            engine: self.engine.clone(),
-            fetch: self.fetch(wanted.list, wanted.orders.rollout)?,
-            rules: self.rules(),
-            current: software.active,
-            spool: self.spool(),
-            node,
-            has,
-        };
+        self.make_room(wanted.store).await?;
+        let staging = self.staging(wanted, software, node)?;
         let (mailbox, order) = (self.mailbox.clone(), wanted.clone());
         let task = tokio::spawn(async move {
             let staged = staging.stage(&order).await;
@@ -150,14 +141,71 @@ impl Follower {
         Ok(())
     }
 
+    /// Whether just this was wanted before, in memory only.
+    fn was_loaded(&self, wanted: &Wanted) -> bool {
+        let before = self.last_wanted();
+        before
+            .is_some_and(|one| (one.store, one.software) == (StorePolicy::Memory, wanted.software))
+    }
+
+    /// On the disk before anything of it is acted on.
+    fn remember(&mut self, wanted: &Wanted, signed: Signed) -> Result<(), Error> {
+        self.state.epoch = wanted.epoch;
+        self.state.counter = wanted.counter;
+        self.state.wanted = Some(signed);
+        self.state.end = None;
+        self.save()
+    }
+
+    fn staging(
+        &self,
+        wanted: &Wanted,
+        software: engine::Software,
+        node: Characteristics,
+    ) -> Result<Staging, Error> {
+        let objects = Objects::at(&self.config.state_dir.join("store"));
+        let objects = objects.with_memory(Memory::new(&self.config.run_dir));
+        let before = software.trial.then(|| {
+            let active = software.active.iter();
+            active.map(|one| one.id.clone()).collect()
+        });
+        let has: HashMap<Digest, PathBuf> = (software.active.iter())
+            .flat_map(|package| regular(&package.manifest))
+            .map(|(spec, _)| (spec.digest, objects.path(spec.key())))
+            .collect();
+        Ok(Staging {
+            engine: self.engine.clone(),
+            fetch: self.fetch(wanted.list, wanted.orders.rollout, wanted.store)?,
+            rules: self.rules(),
+            current: software.active,
+            spool: self.spool_of(wanted.store),
+            node,
+            has,
+            before,
+        })
+    }
+
     /// What this node lets a master do.
     pub(super) fn rules(&self) -> Rules {
         let (trust, fleet) = (&self.config.trust, &self.config.fleet);
         Rules::read(&trust.directory, &fleet.operators, &self.state.releases)
     }
 
+    /// Room for what is to be in memory only, before anything of it comes.
+    pub(super) async fn make_room(&self, store: StorePolicy) -> Result<(), Error> {
+        match store {
+            StorePolicy::Keep => Ok(()),
+            StorePolicy::Memory => Ok(self.engine.make_memory().await?),
+        }
+    }
+
     /// The way to what a list needs; how far it is goes to the master.
-    pub(super) fn fetch(&self, list: Digest, rollout: Option<RolloutId>) -> Result<Fetch, Error> {
+    pub(super) fn fetch(
+        &self,
+        list: Digest,
+        rollout: Option<RolloutId>,
+        store: StorePolicy,
+    ) -> Result<Fetch, Error> {
         let Some((member, _)) = &self.member else {
             return Err(Error::Invalid("this node is in no fleet".to_owned()));
         };
@@ -177,7 +225,7 @@ impl Follower {
         };
         let rate = self.settings.borrow().rate;
         let lists = (list, self.state.list);
-        Fetch::new(member, lists, (self.spool(), rate), Arc::new(told))
+        Fetch::new(member, lists, (self.spool_of(store), rate), Arc::new(told))
     }
 
     pub(super) async fn carried(&mut self, carried: Carried) {
@@ -193,14 +241,16 @@ impl Follower {
                 }
                 let changing = match staged {
                     Ok(staged) => {
-                        self.state.releases = staged.releases;
-                        self.change(&wanted, staged.list)
+                        self.state.releases.clone_from(&staged.releases);
+                        self.change(&wanted, staged)
                     }
                     Err(why) => Err(Error::Invalid(why)),
                 };
                 if let Err(error) = changing {
                     self.state.pending = None;
                     self.ended_without_change(&wanted, Chain(&error).to_string());
+                    self.open_gate("what is wanted could not be brought here")
+                        .await;
                 }
             }
             Carried::Changed(wanted, report) => self.changed(&wanted, report).await,
@@ -210,13 +260,21 @@ impl Follower {
     }
 
     /// Has the engine do it. That it was told is on the disk before it is.
-    fn change(&mut self, wanted: &Wanted, list: Vec<PackageId>) -> Result<(), Error> {
-        self.state.pending = Some(Pending::new(wanted.clone()));
+    fn change(&mut self, wanted: &Wanted, staged: Staged) -> Result<(), Error> {
+        self.state.pending = Some(Pending {
+            before: staged.before,
+            ..Pending::new(wanted.clone())
+        });
         self.save()?;
+        let at_boot = self.pass_gate();
         let orders = &wanted.orders;
+        let loaded = wanted.store == StorePolicy::Memory;
         let request = Request {
-            exactly: Some(list),
-            uncommitted: waits_for_contact(wanted),
+            exactly: Some(staged.list),
+            uncommitted: waits_for_contact(wanted) && !loaded,
+            trial: loaded,
+            with_config: loaded,
+            loaded,
             force: orders.force,
             force_processes: orders.force_processes.clone(),
             keep_on_failure: orders.keep_on_failure,
@@ -224,7 +282,7 @@ impl Follower {
             ..Request::default()
         };
         let (gate, go) = match (orders.together, orders.rollout) {
-            (true, Some(rollout)) => {
+            (true, Some(rollout)) if !at_boot => {
                 let (gate, go) = self.gate(rollout, orders.go_timeout_ms);
                 (Some(gate), Some(go))
             }
@@ -239,7 +297,11 @@ impl Follower {
         let progress = tell_progress(&engine, mailbox.clone(), orders.rollout);
         tokio::spawn(async move {
             engine::free(&engine).await;
-            let report = engine.apply_at(request, gate).await;
+            let report = if at_boot {
+                engine.boot_into(request).await
+            } else {
+                engine.apply_at(request, gate).await
+            };
             progress.abort();
             let report = report.map_err(|error| Chain(&error).to_string());
             let carried = Carried::Changed(wanted, report);
@@ -281,8 +343,9 @@ impl Follower {
             }
         };
         let runs = report.outcome == Outcome::Done && !report.unfinished;
-        let waits = runs && report.trial;
+        let waits = runs && report.trial && waits_for_contact(wanted);
         fetch::empty(&self.spool());
+        fetch::empty(&self.spool_of(StorePolicy::Memory));
         if let Some(why) = abort.filter(|_| waits) {
             return self.go_back(why);
         }
@@ -309,6 +372,21 @@ impl Follower {
             self.state.end = Some(end);
             self.tell_end();
         }
+        if self.is_to_be_loaded(wanted) {
+            self.load_again();
+        }
+    }
+
+    /// A node without software tries again by itself.
+    fn load_again(&self) {
+        let Some(signed) = self.state.wanted.clone() else {
+            return;
+        };
+        let mailbox = self.mailbox.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LOAD_AGAIN).await;
+            drop(mailbox.send(Message::Load(Box::new(signed))).await);
+        });
     }
 
     pub(super) async fn end(
@@ -419,6 +497,16 @@ impl Follower {
     }
 }
 
+/// A decision that was made on other software than runs is void.
+fn refuse_other_base(wanted: &Wanted, runs: Digest) -> Result<(), Error> {
+    match wanted.orders.base {
+        Some(base) if runs != base && runs != wanted.software => Err(Error::Invalid(format!(
+            "this node runs software {runs}, and the decision was made on {base}: ask again"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Whether the change stays uncommitted until the master has answered.
 pub(super) fn waits_for_contact(wanted: &Wanted) -> bool {
     let orders = &wanted.orders;
@@ -454,6 +542,8 @@ fn tell_progress(
 /// What was brought into the store.
 pub(super) struct Staged {
     list: Vec<PackageId>,
+    /// What ran before, where that is in memory only.
+    before: Option<Vec<PackageId>>,
     /// The newest release documents that are known now.
     releases: Vec<Signed>,
 }
@@ -469,6 +559,7 @@ struct Staging {
     node: Characteristics,
     /// Objects that patches can start from.
     has: HashMap<Digest, PathBuf>,
+    before: Option<Vec<PackageId>>,
 }
 
 impl Staging {
@@ -498,16 +589,20 @@ impl Staging {
         };
         let allowed = rules.check(asked, &wanted.orders);
         allowed.map_err(|why| Error::Invalid(format!("this node refuses: {why}")))?;
-        let lacking = self.engine.lacking(packages.clone()).await?;
+        let loaded = wanted.store == StorePolicy::Memory;
+        let lacking = self.engine.lacking(packages.clone(), loaded).await?;
         let has = |digest: &Digest| self.has.get(digest).cloned();
         self.fetch.objects(&lacking, &has).await?;
         let parts = Parts {
             packages,
             spool: self.spool,
+            // The engine knows which boot this is.
+            loaded: loaded.then(String::new),
         };
         self.engine.add_parts(parts).await?;
         Ok(Staged {
             list,
+            before: self.before,
             releases: rules.known,
         })
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use model::Generation;
 use model::change::{ChangeReport, HistoryFilter, Outcome, Request};
 use model::report::Chain;
-use model::wire::{FromNode, RolloutId, Wanted};
+use model::wire::{FromNode, RolloutId, StorePolicy, Wanted};
+use model::{Generation, PackageId};
 use resolve::fleet::software_hash;
 
 use super::carry::{Carried, waits_for_contact};
@@ -42,8 +42,22 @@ fn taken_back(report: ChangeReport, why: &str) -> ChangeReport {
     }
 }
 
-/// Back to what the next boot would run.
-async fn back(engine: &engine::Handle) -> Result<ChangeReport, engine::Error> {
+/// Back to what the next boot would run, or to what was in memory only.
+async fn back(
+    engine: &engine::Handle,
+    before: Option<Vec<PackageId>>,
+) -> Result<ChangeReport, engine::Error> {
+    if before.is_some() {
+        let request = Request {
+            exactly: before,
+            trial: true,
+            with_config: true,
+            loaded: true,
+            force: true,
+            ..Request::default()
+        };
+        return engine.apply_at(request, None).await;
+    }
     let committed = engine.software().await?.committed_generation;
     let whole = (committed == Generation(0)).then(Vec::new);
     let request = Request {
@@ -73,14 +87,13 @@ impl Follower {
         self.look().await;
         let runs = software_hash(&software.active, &software.node) == wanted.software;
         let last = self.last_change().await;
+        let open = runs && software.trial && waits_for_contact(&wanted);
         match pending.phase {
-            Phase::Changing | Phase::Check
-                if runs && software.trial && !wanted.orders.check.is_empty() =>
-            {
+            Phase::Changing | Phase::Check if open && !wanted.orders.check.is_empty() => {
                 self.begin_check(&wanted, last.map(Box::new));
                 return;
             }
-            Phase::Changing | Phase::Check if runs && software.trial => {
+            Phase::Changing | Phase::Check if open => {
                 self.set_phase(uncommitted(&wanted));
                 self.state.end = self.end_of(&wanted, last, None);
             }
@@ -154,7 +167,18 @@ impl Follower {
         if matches!(pending.phase, Phase::Changing | Phase::Check | Phase::Back) {
             return;
         }
-        match self.engine.commit("the fleet's master".to_owned()).await {
+        // What is in memory only stays there.
+        let loaded = pending.wanted.store == StorePolicy::Memory;
+        let committed = if loaded {
+            Ok(ChangeReport::new(
+                model::ChangeId(0),
+                Outcome::Done,
+                Generation(0),
+            ))
+        } else {
+            self.engine.commit("the fleet's master".to_owned()).await
+        };
+        match committed {
             Ok(report) if report.outcome == Outcome::Done => {
                 self.state.list = Some(pending.wanted.list);
                 self.state.pending = None;
@@ -195,9 +219,11 @@ impl Follower {
 
     fn try_back(&self, wait: Duration) {
         let (engine, mailbox) = (self.engine.clone(), self.mailbox.clone());
+        let pending = self.state.pending.as_ref();
+        let before = pending.and_then(|one| one.before.clone());
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
-            let report = back(&engine).await;
+            let report = back(&engine, before).await;
             let report = report.map_err(|error| Chain(&error).to_string());
             let carried = Carried::WentBack(report);
             drop(mailbox.send(Message::Carried(Box::new(carried))).await);

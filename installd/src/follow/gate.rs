@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use model::wire::{BootGate, Wanted};
+use model::wire::{BootGate, Verdict, Wanted};
 
 use super::kept::Kept;
 use super::{Follower, Message};
 use crate::config::Config;
 use crate::sys::clock;
+
+/// A master that has said that a node differs has sent what is wanted by then.
+const SENT_WITHIN: Duration = Duration::from_secs(10);
 
 /// In the run directory: the gate was opened in this boot, a restart of installd passes it.
 const OPENED: &str = "boot-gate-opened";
@@ -47,17 +50,39 @@ impl Follower {
         });
     }
 
-    /// The committed set is started, if it was held.
-    pub(super) async fn open_gate(&mut self, why: &str) {
+    /// The gate is open from here on; whether it was not.
+    pub(super) fn pass_gate(&mut self) -> bool {
         if !std::mem::take(&mut self.gated) {
-            return;
+            return false;
         }
-        tracing::info!("the committed set is started: {why}");
         let here = clock::boot_id(&self.config.boot_id_file).unwrap_or_default();
         // Without the mark a restart of installd waits once more.
         if let Err(error) = fs_err::write(self.config.run_dir.join(OPENED), here) {
             tracing::warn!("{error}");
         }
+        true
+    }
+
+    /// The master was heard: the committed set is started, or what is wanted instead of it, which
+    /// comes next.
+    pub(super) async fn heard_at_gate(&mut self, verdict: Verdict) {
+        if verdict != Verdict::Differs || !self.gated {
+            return self.open_gate("the master was heard").await;
+        }
+        tracing::info!("the start waits for what is wanted: it is not what is committed");
+        let mailbox = self.mailbox.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(SENT_WITHIN).await;
+            drop(mailbox.send(Message::NothingWanted).await);
+        });
+    }
+
+    /// The committed set is started, if it was held.
+    pub(super) async fn open_gate(&mut self, why: &str) {
+        if !self.pass_gate() {
+            return;
+        }
+        tracing::info!("the committed set is started: {why}");
         self.engine.open_gate().await;
         let limit = self.config.timeouts.sysmgrd.limit();
         let limit = limit.unwrap_or(Duration::MAX);

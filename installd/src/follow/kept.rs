@@ -12,9 +12,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use model::Digest;
 use model::trust::Signed;
 use model::wire::{ClassName, Counter, Epoch, Hold, Join, NodeEnd, NodeName, RolloutId, Wanted};
+use model::{Digest, PackageId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +87,9 @@ pub struct Pending {
     /// Why it goes back.
     #[serde(default)]
     pub back: Option<String>,
+    /// What ran before, front first, where that was in memory only.
+    #[serde(default)]
+    pub before: Option<Vec<PackageId>>,
 }
 
 /// Where an order is that has begun to change the node.
@@ -116,6 +119,7 @@ impl Pending {
             phase: Phase::Changing,
             check: None,
             back: None,
+            before: None,
         }
     }
 

@@ -107,7 +107,7 @@ impl Follower {
         match message {
             ToNode::Welcome { verdict, settings } => {
                 self.settings.send_replace(settings);
-                self.open_gate("the master was heard").await;
+                self.heard_at_gate(verdict).await;
                 if verdict == Verdict::Quarantined {
                     self.problems = vec![
                         "another machine has this node's identity: an operator has to decide"
@@ -132,7 +132,12 @@ impl Follower {
                     self.withdraw(&reason);
                 }
             }
-            ToNode::Wanted(signed) => self.wanted(signed).await,
+            ToNode::Wanted(signed) => {
+                self.wanted(signed).await;
+                if self.carrying.is_none() {
+                    self.open_gate("nothing else is begun").await;
+                }
+            }
             ToNode::Go {
                 rollout,
                 epoch,

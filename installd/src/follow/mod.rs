@@ -30,7 +30,7 @@ mod tell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use model::wire::{FromNode, LinkSettings, MemberState, Membership, RolloutId};
+use model::wire::{FromNode, LinkSettings, MemberState, Membership, RolloutId, StorePolicy};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
@@ -78,6 +78,10 @@ enum Message {
     Ready(RolloutId),
     /// The master was waited for long enough.
     OpenGate,
+    /// The master has said that the node differs; by now it would have sent what is wanted.
+    NothingWanted,
+    /// What is to be in memory only is tried again.
+    Load(Box<model::trust::Signed>),
     /// It is time to look whether something is due.
     Due,
     /// The master is asked to be let in once more.
@@ -223,6 +227,17 @@ impl Follower {
             Message::Ready(rollout) => self.ready(rollout),
             Message::Due => self.is_due().await,
             Message::OpenGate => self.open_gate("it was waited for long enough").await,
+            Message::NothingWanted => {
+                if self.carrying.is_none() {
+                    self.open_gate("the master has sent nothing").await;
+                }
+            }
+            Message::Load(signed) => {
+                let wanted = self.last_wanted();
+                if wanted.is_some_and(|one| self.is_to_be_loaded(&one)) && self.carrying.is_none() {
+                    self.wanted(*signed).await;
+                }
+            }
             Message::Enter => self.try_to_enter().await,
             Message::Say(what) => {
                 self.say(*what);
@@ -301,6 +316,14 @@ impl Follower {
 
     fn spool(&self) -> PathBuf {
         self.kept.spool()
+    }
+
+    /// Where objects on their way are.
+    fn spool_of(&self, store: StorePolicy) -> PathBuf {
+        match store {
+            StorePolicy::Keep => self.spool(),
+            StorePolicy::Memory => self.config.run_dir.join("memory/spool"),
+        }
     }
 
     fn member_state(&self) -> MemberState {

@@ -2,7 +2,9 @@
 
 use model::Digest;
 use model::report::Chain;
-use model::wire::{Facts, FleetChange, FleetName, Have, Installed, MemberState, Membership};
+use model::wire::{
+    Facts, FleetChange, FleetName, Have, Installed, MemberState, Membership, StorePolicy,
+};
 use resolve::fleet::{characteristics, merged, software_hash};
 
 use super::Follower;
@@ -17,7 +19,7 @@ const MOST: usize = 50;
 /// What runs, as it was seen last.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
-    software: Option<Digest>,
+    pub(super) software: Option<Digest>,
     committed: Option<Digest>,
     trial: bool,
     discrepancies: Vec<String>,
@@ -84,16 +86,32 @@ impl Follower {
         let carrying = self.carrying.as_ref().and_then(|one| one.rollout);
         let mut discrepancies = self.seen.discrepancies.clone();
         discrepancies.extend(self.problems.iter().chain(&self.refused).cloned());
+        let loaded = self.runs_loaded();
         Installed {
             software: self.seen.software,
-            committed: self.seen.committed,
+            // It is what the next boot runs, as soon as the master gives it again.
+            committed: if loaded {
+                self.seen.software
+            } else {
+                self.seen.committed
+            },
             epoch: self.state.epoch,
             counter: self.state.counter,
-            trial: self.seen.trial,
+            trial: self.seen.trial && !loaded,
             rollout: pending.or(carrying),
             hold: self.state.hold.clone(),
             discrepancies,
         }
+    }
+
+    /// Whether what runs is in memory only, as it was decided, and stays.
+    fn runs_loaded(&self) -> bool {
+        let wanted = self.last_wanted();
+        let wanted = wanted.filter(|wanted| wanted.store == StorePolicy::Memory);
+        let open = self.state.pending.is_some() || self.carrying.is_some();
+        self.seen.trial
+            && !open
+            && wanted.is_some_and(|one| Some(one.software) == self.seen.software)
     }
 
     /// What runs may be another set.

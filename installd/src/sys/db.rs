@@ -64,6 +64,11 @@ const UNDONE: &str = "
 CREATE TABLE undone (one INTEGER PRIMARY KEY CHECK (one = 1), transition TEXT NOT NULL) STRICT;
 ";
 
+/// Packages that are in memory only, and the boot that they are gone with.
+const LOADED: &str = "
+CREATE TABLE loaded (package TEXT PRIMARY KEY, boot TEXT NOT NULL) STRICT;
+";
+
 /// The node's database.
 #[derive(Debug)]
 pub struct Db {
@@ -132,6 +137,7 @@ impl Db {
             M::up(TRIALS_AND_PINS),
             M::up(ADMISSIONS),
             M::up(UNDONE),
+            M::up(LOADED),
         ]);
         migrations
             .to_latest(&mut connection)
@@ -213,8 +219,13 @@ impl Db {
         Ok(packages)
     }
 
-    /// Puts packages into the store; from here on they are in it.
-    pub fn insert_packages(&mut self, rows: &[PackageRow]) -> Result<(), Error> {
+    /// Puts packages into the store; from here on they are in it. `loaded`: in memory only, in that
+    /// boot.
+    pub fn insert_packages(
+        &mut self,
+        rows: &[PackageRow],
+        loaded: Option<&str>,
+    ) -> Result<(), Error> {
         self.durably("add packages", |tx| {
             let sql = "INSERT OR IGNORE INTO packages (id, summary, size, added, admitted) \
                        VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -223,8 +234,38 @@ impl Db {
                 let admitted = row.admitted.as_ref().and_then(document);
                 let (size, added) = (int(row.size), row.added.0);
                 tx.execute(sql, params![id, row.summary, size, added, admitted])?;
+                match loaded {
+                    Some(boot) => {
+                        let sql = "INSERT OR REPLACE INTO loaded VALUES (?1, ?2)";
+                        tx.execute(sql, params![id, boot])?
+                    }
+                    None => tx.execute("DELETE FROM loaded WHERE package = ?1", [id])?,
+                };
             }
             Ok(())
+        })
+    }
+
+    /// Whether a package is in memory only.
+    pub fn is_loaded(&self, id: &PackageId) -> Result<bool, Error> {
+        let sql = "SELECT 1 FROM loaded WHERE package = ?1";
+        let found = self
+            .connection
+            .query_row(sql, [id.to_string()], |_| Ok(()))
+            .optional();
+        found
+            .map(|found| found.is_some())
+            .map_err(failed("look for a package in memory"))
+    }
+
+    /// Forgets packages that were in memory in another boot than this one.
+    pub fn forget_loaded(&mut self, boot: &str) -> Result<(), Error> {
+        self.together("forget what was in memory", |tx| {
+            let sql = "DELETE FROM packages WHERE id IN \
+                       (SELECT package FROM loaded WHERE boot != ?1)";
+            tx.execute(sql, [boot])?;
+            tx.execute("DELETE FROM loaded WHERE boot != ?1", [boot])
+                .map(drop)
         })
     }
 
@@ -251,6 +292,7 @@ impl Db {
     /// Takes a package out of the store.
     pub fn delete_package(&mut self, id: &PackageId) -> Result<(), Error> {
         self.durably("remove a package", |tx| {
+            tx.execute("DELETE FROM loaded WHERE package = ?1", [id.to_string()])?;
             tx.execute("DELETE FROM packages WHERE id = ?1", [id.to_string()])
                 .map(drop)
         })

@@ -14,6 +14,7 @@ pub mod journal;
 pub mod layer;
 pub mod loader;
 pub mod master;
+pub mod memory;
 pub mod objects;
 pub mod packages;
 pub mod rooted;

@@ -4,6 +4,7 @@
 //! store/objects/ab/cdef…   BLAKE3 over all five; generations are hard links to these
 //! store/tmp/               files that are being written; swept at start
 //! ```
+//! Beside it may be a second one of the same layout in memory, for software that is not kept.
 //!
 //! Invariant: a file below `objects` is complete. It is written under `tmp` and renamed.
 
@@ -13,10 +14,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use model::manifest::{FileEntry, RegularFile};
-use model::{Digest, fault};
+use model::{Digest, PackageId, fault};
 use rustix::fs::{self as sys, Mode, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 
+use super::memory::Memory;
 use super::setup::accounts::Accounts;
 use super::{Doing, Error};
 
@@ -85,6 +87,10 @@ impl Key {
 #[derive(Debug, Clone)]
 pub struct Objects {
     root: PathBuf,
+    /// What is not found on the disk is looked for here.
+    memory: Option<Memory>,
+    /// What is written goes there, too.
+    into_memory: bool,
 }
 
 impl Objects {
@@ -99,26 +105,87 @@ impl Objects {
             fs_err::create_dir_all(root.join(part)).doing(what)?;
         }
         sys::chmod(root, Mode::RWXU).doing(what)?;
-        Ok(Self {
+        Ok(Self::at(root))
+    }
+
+    /// The store at `root`, which is open already.
+    pub fn at(root: &Path) -> Self {
+        Self {
             root: root.to_owned(),
-        })
+            memory: None,
+            into_memory: false,
+        }
+    }
+
+    /// With what is in memory only.
+    #[must_use]
+    pub fn with_memory(self, memory: Memory) -> Self {
+        let memory = Some(memory);
+        Self { memory, ..self }
+    }
+
+    /// What is added goes into memory, and the disk stays as it is.
+    #[must_use]
+    pub fn loading(&self) -> Self {
+        Self {
+            into_memory: true,
+            ..self.clone()
+        }
+    }
+
+    /// What is added goes onto the disk, and only what is there counts.
+    #[must_use]
+    pub fn on_disk(&self) -> Self {
+        Self {
+            memory: None,
+            into_memory: false,
+            ..self.clone()
+        }
+    }
+
+    /// Where things are written.
+    fn home(&self) -> PathBuf {
+        let memory = self.memory.as_ref().filter(|_| self.into_memory);
+        memory.map_or_else(|| self.root.clone(), Memory::store)
+    }
+
+    /// The disk first, and what is in memory.
+    fn roots(&self) -> impl Iterator<Item = PathBuf> {
+        let memory = self.memory.as_ref().and_then(Memory::store_in_use);
+        std::iter::once(self.root.clone()).chain(memory)
     }
 
     /// Where objects are being written.
     pub fn temporary(&self) -> PathBuf {
-        self.root.join("tmp")
+        self.home().join("tmp")
     }
 
-    /// Where manifests are.
+    /// Where manifests are written.
     pub fn packages(&self) -> PathBuf {
-        self.root.join("packages")
+        self.home().join("packages")
+    }
+
+    /// Where manifests may be.
+    pub fn all_packages(&self) -> impl Iterator<Item = PathBuf> {
+        self.roots().map(|root| root.join("packages"))
+    }
+
+    /// Where the manifest of a package is, or would be.
+    pub fn package(&self, id: &PackageId) -> PathBuf {
+        let name = id.to_string();
+        let mut all = self.all_packages().map(|one| one.join(&name));
+        let found = all.find(|one| one.is_dir());
+        found.unwrap_or_else(|| self.packages().join(name))
     }
 
     /// Where the object is, or would be.
     pub fn path(&self, key: Key) -> PathBuf {
-        let text = key.text();
-        let (head, tail) = text.split_at(2);
-        self.root.join("objects").join(head).join(tail)
+        let Some(memory) = self.memory.as_ref().and_then(Memory::store_in_use) else {
+            return below(&self.root, key);
+        };
+        let all = [below(&self.root, key), below(&memory, key)];
+        let found = all.into_iter().find(|one| sys::lstat(one).is_ok());
+        found.unwrap_or_else(|| below(&self.home(), key))
     }
 
     /// Whether the store has it.
@@ -135,7 +202,7 @@ impl Objects {
     /// Makes the written file `temporary`, whose bytes are `spec.digest`'s, an object.
     /// Answers whether it was missing.
     pub fn place(&self, temporary: &Path, spec: &Spec, accounts: &Accounts) -> Result<bool, Error> {
-        let path = self.path(spec.key());
+        let path = below(&self.home(), spec.key());
         let what = || format!("put {} into the store", spec.digest);
         fault::before("place an object").doing(what)?;
         dress(temporary, spec, accounts).doing(what)?;
@@ -189,24 +256,18 @@ impl Objects {
 
     /// Removes an object; nothing there is well. Answers the bytes that it had.
     pub fn remove(&self, key: Key) -> Result<u64, Error> {
-        let path = self.path(key);
-        let what = || format!("remove the object {}", path.display());
-        let size = match sys::lstat(&path) {
-            Ok(stat) => u64::try_from(stat.st_size).unwrap_or(0),
-            Err(Errno::NOENT) => return Ok(0),
-            Err(error) => return Err(error).doing(what),
-        };
-        fault::before("remove an object").doing(what)?;
-        fs_err::remove_file(&path).doing(what)?;
-        fault::after("remove an object");
-        Ok(size)
+        remove(&self.path(key))
     }
 
-    /// Every object that is there.
+    /// Every object on the disk.
     pub fn all(&self) -> Result<Vec<Key>, Error> {
+        Self::all_below(&self.root)
+    }
+
+    fn all_below(root: &Path) -> Result<Vec<Key>, Error> {
         let what = || "read the store".to_owned();
         let mut keys = Vec::new();
-        for fan in fs_err::read_dir(self.root.join("objects")).doing(what)? {
+        for fan in fs_err::read_dir(root.join("objects")).doing(what)? {
             let fan = fan.doing(what)?;
             let head = fan.file_name();
             for object in fs_err::read_dir(fan.path()).doing(what)? {
@@ -218,7 +279,7 @@ impl Objects {
         Ok(keys)
     }
 
-    /// How many objects there are, and how many bytes they have.
+    /// How many objects are on the disk, and how many bytes they have.
     pub fn size(&self) -> Result<(u64, u64), Error> {
         let (mut count, mut bytes) = (0, 0);
         for key in self.all()? {
@@ -233,23 +294,61 @@ impl Objects {
     /// Removes every object that is not in `wanted`. Answers how many and how many bytes.
     pub fn collect(&self, wanted: &HashSet<Key>) -> Result<(u64, u64), Error> {
         let (mut count, mut bytes) = (0, 0);
-        for key in self.all()? {
-            if !wanted.contains(&key) {
-                bytes += self.remove(key)?;
-                count += 1;
+        for root in self.roots() {
+            for key in Self::all_below(&root)? {
+                if !wanted.contains(&key) {
+                    bytes += remove(&below(&root, key))?;
+                    count += 1;
+                }
             }
         }
         Ok((count, bytes))
     }
 
+    /// Removes every object in memory that is not in `wanted`.
+    pub fn collect_memory(&self, wanted: &HashSet<Key>) -> Result<(), Error> {
+        for root in self.roots().skip(1) {
+            for key in Self::all_below(&root)? {
+                if !wanted.contains(&key) {
+                    remove(&below(&root, key))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Puts everything that was written on the disk, at once.
     pub fn sync(&self) -> Result<(), Error> {
+        if self.into_memory {
+            return Ok(());
+        }
         let what = || "write the store to the disk".to_owned();
         fault::before("write the store to the disk").doing(what)?;
         sync_filesystem(&self.root).doing(what)?;
         fault::after("write the store to the disk");
         Ok(())
     }
+}
+
+/// Where an object is in the store at `root`.
+fn below(root: &Path, key: Key) -> PathBuf {
+    let text = key.text();
+    let (head, tail) = text.split_at(2);
+    root.join("objects").join(head).join(tail)
+}
+
+/// Removes an object's file; nothing there is well.
+fn remove(path: &Path) -> Result<u64, Error> {
+    let what = || format!("remove the object {}", path.display());
+    let size = match sys::lstat(path) {
+        Ok(stat) => u64::try_from(stat.st_size).unwrap_or(0),
+        Err(Errno::NOENT) => return Ok(0),
+        Err(error) => return Err(error).doing(what),
+    };
+    fault::before("remove an object").doing(what)?;
+    fs_err::remove_file(path).doing(what)?;
+    fault::after("remove an object");
+    Ok(size)
 }
 
 /// `syncfs` of the file system that holds `path`.

@@ -51,11 +51,14 @@ pub fn add(
         .iter()
         .map(|package| gate.admit(package))
         .collect::<Result<_, _>>()?;
+    // Somebody's own package is there to stay.
+    let objects = &objects.on_disk();
     let mut adding = Adding {
         objects,
         accounts,
         gate,
         admitted,
+        loaded: None,
         placed: Vec::new(),
         manifests: Vec::new(),
     };
@@ -97,6 +100,8 @@ struct Adding<'a> {
     gate: &'a Gate,
     /// On whose word each package comes, in the envelope's order.
     admitted: Vec<Admitted>,
+    /// In which boot they are in memory only.
+    loaded: Option<&'a str>,
     /// What was not there before, to be removed again should it fail.
     placed: Vec<Key>,
     manifests: Vec<PathBuf>,
@@ -136,7 +141,7 @@ impl Adding<'_> {
     fn keep(&mut self, packages: &[ReadPackage], db: &mut Db) -> Result<Vec<AddedPackage>, Error> {
         let rows = self.keep_manifests(packages, db)?;
         self.objects.sync()?;
-        db.insert_packages(&rows)?;
+        db.insert_packages(&rows, self.loaded)?;
         let answer = |package: &ReadPackage| {
             Ok(AddedPackage {
                 package: package.id.name_version(),
@@ -220,7 +225,8 @@ impl Adding<'_> {
     ) -> Result<Vec<PackageRow>, Error> {
         let mut fresh = Vec::new();
         for (package, admitted) in packages.iter().zip(std::mem::take(&mut self.admitted)) {
-            if db.has_package(&package.id)? {
+            let is_here = db.has_package(&package.id)?;
+            if is_here && (self.loaded.is_some() || !db.is_loaded(&package.id)?) {
                 self.again(package, &admitted, db)?;
                 continue;
             }
@@ -248,7 +254,7 @@ impl Adding<'_> {
         if old.as_ref() == Some(admitted) || !self.gate.replaces(admitted, old.as_ref()) {
             return Ok(());
         }
-        let directory = self.objects.packages().join(package.id.to_string());
+        let directory = self.objects.package(&package.id);
         let what = || format!("keep the signature of {}", package.id);
         let stored = fs_err::read(directory.join("manifest.json")).doing(what)?;
         if stored != package.bytes {
@@ -259,7 +265,7 @@ impl Adding<'_> {
         }
         let (now, new) = (
             directory.join("manifest.json.sig"),
-            self.objects.temporary().join("signature"),
+            directory.join("manifest.json.sig.new"),
         );
         let bytes = package.signature.as_deref().unwrap_or_default();
         fs_err::write(&new, bytes).doing(what)?;
@@ -384,10 +390,7 @@ pub fn regular(manifest: &Manifest) -> impl Iterator<Item = (Spec, &RegularFile)
 /// # Errors
 /// [`Error::Damaged`] where the bytes are not those that its identity was made of.
 pub fn manifest(objects: &Objects, id: &PackageId) -> Result<Manifest, Error> {
-    let path = objects
-        .packages()
-        .join(id.to_string())
-        .join("manifest.json");
+    let path = objects.package(id).join("manifest.json");
     let bytes = fs_err::read(&path).doing(|| format!("read the manifest of {id}"))?;
     let manifest: Option<Manifest> = serde_json::from_slice(&bytes).ok();
     manifest
@@ -403,8 +406,15 @@ pub fn manifest(objects: &Objects, id: &PackageId) -> Result<Manifest, Error> {
 
 /// Removes the manifests of packages that have no row: an `add` was killed before its end.
 pub fn sweep(objects: &Objects, known: &[PackageId]) -> Result<(), Error> {
+    for directory in objects.all_packages() {
+        sweep_one(&directory, known)?;
+    }
+    Ok(())
+}
+
+fn sweep_one(directory: &std::path::Path, known: &[PackageId]) -> Result<(), Error> {
     let what = || "sweep the store".to_owned();
-    for entry in fs_err::read_dir(objects.packages()).doing(what)? {
+    for entry in fs_err::read_dir(directory).doing(what)? {
         let entry = entry.doing(what)?;
         let id = entry
             .file_name()
@@ -421,7 +431,7 @@ pub fn sweep(objects: &Objects, known: &[PackageId]) -> Result<(), Error> {
 /// Forgets a package: its row first, so that a kill leaves nothing half there.
 pub fn remove(objects: &Objects, db: &mut Db, id: &PackageId) -> Result<(), Error> {
     db.delete_package(id)?;
-    let directory = objects.packages().join(id.to_string());
+    let directory = objects.package(id);
     let what = || format!("remove {id} from the store");
     fault::before("remove a manifest").doing(what)?;
     fs_err::remove_dir_all(directory).doing(what)?;

@@ -6,7 +6,8 @@
 //!   base                     the number of the generation beneath it
 //!   root/                    overlay: layer over generations/BASE/root; views are made of it
 //! ```
-//! Nothing here touches persistent storage. `xino=on` makes the overlay's `stat` and
+//! One of software that is in memory anyway stands in that tmpfs instead, at `RUN_DIR/memory/trials/N`,
+//! and its files are links. Nothing here touches persistent storage. `xino=on` makes the overlay's `stat` and
 //! `/proc/PID/maps` name a file by the same device and inode.
 
 use std::os::unix::ffi::OsStrExt;
@@ -27,6 +28,8 @@ use super::{Doing, Error};
 #[derive(Debug, Clone)]
 pub struct Trials {
     root: PathBuf,
+    /// Those of software that is in memory only.
+    loaded: PathBuf,
 }
 
 /// What a trial's tree is made of.
@@ -38,6 +41,8 @@ pub struct Parts<'a> {
     pub base: Option<(Generation, PathBuf)>,
     /// Bytes that it may take.
     pub limit: u64,
+    /// Its software is in memory only, and it stands there too.
+    pub loaded: bool,
 }
 
 impl Trials {
@@ -45,11 +50,21 @@ impl Trials {
     pub fn new(run_dir: &Path) -> Self {
         Self {
             root: run_dir.join("trials"),
+            loaded: run_dir.join("memory/trials"),
         }
     }
 
     fn place(&self, trial: Generation) -> PathBuf {
+        let loaded = self.loaded.join(trial.to_string());
+        if loaded.is_dir() {
+            return loaded;
+        }
         self.root.join(trial.to_string())
+    }
+
+    /// Whether it is one of software that is in memory only.
+    pub fn is_loaded(&self, trial: Generation) -> bool {
+        self.loaded.join(trial.to_string()).is_dir()
     }
 
     /// The tree of a trial, where it stands.
@@ -68,7 +83,8 @@ impl Trials {
 
     /// Every trial of which something is there, the oldest first.
     pub fn all(&self) -> Vec<Generation> {
-        let entries = fs_err::read_dir(&self.root).into_iter().flatten();
+        let entries = [&self.root, &self.loaded].map(|one| fs_err::read_dir(one).into_iter());
+        let entries = entries.into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let mut all: Vec<_> = names
             .filter_map(|name| name.parse().ok().map(Generation))
@@ -108,20 +124,15 @@ impl Trials {
         accounts: &Accounts,
     ) -> Result<(), Error> {
         let what = || format!("build the trial {trial}");
-        let place = self.place(trial);
+        let place = if parts.loaded {
+            self.loaded.join(trial.to_string())
+        } else {
+            self.root.join(trial.to_string())
+        };
         fs_err::create_dir_all(&place).doing(what)?;
-        sys::chmod(&self.root, Mode::RWXU).doing(what)?;
-        // Half as much again: directories, and what each inode costs.
-        let size = parts.limit.saturating_add(parts.limit / 2);
-        let options = c_string(format!("mode=0755,size={size}").into_bytes())?;
-        mount(
-            "tmpfs",
-            &place,
-            "tmpfs",
-            MountFlags::NODEV,
-            options.as_c_str(),
-        )
-        .doing(|| format!("mount a tmpfs for the trial {trial}"))?;
+        if !parts.loaded {
+            self.mount_own(trial, &place, parts.limit)?;
+        }
         let (layer, root) = (place.join("layer"), place.join("root"));
         fs_err::create_dir(&layer).doing(what)?;
         fs_err::create_dir(&root).doing(what)?;
@@ -143,6 +154,16 @@ impl Trials {
                 below.display()
             )
         })
+    }
+
+    fn mount_own(&self, trial: Generation, place: &Path, limit: u64) -> Result<(), Error> {
+        sys::chmod(&self.root, Mode::RWXU).doing(|| format!("build the trial {trial}"))?;
+        // Half as much again: directories, and what each inode costs.
+        let size = limit.saturating_add(limit / 2);
+        let options = c_string(format!("mode=0755,size={size}").into_bytes())?;
+        let flags = MountFlags::NODEV;
+        mount("tmpfs", place, "tmpfs", flags, options.as_c_str())
+            .doing(|| format!("mount a tmpfs for the trial {trial}"))
     }
 
     /// Removes a trial; nothing there is well. Processes that live in it keep what they have.

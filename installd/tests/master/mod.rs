@@ -322,6 +322,7 @@ impl Master {
             selected_for: Facts::default(),
             within_ms: 20_000,
             prefetch: false,
+            store: model::wire::StorePolicy::default(),
         }))
     }
 }

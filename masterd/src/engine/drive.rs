@@ -4,11 +4,14 @@ use std::collections::VecDeque;
 
 use model::Digest;
 use model::trust::{Kind, Signed};
-use model::wire::{Ask, FleetEvent, NodeName, Orders, RolloutId, ToNode, Update, Wanted};
+use model::wire::{
+    Ask, FleetEvent, NodeName, Orders, RolloutId, StorePolicy, ToNode, Update, Wanted,
+};
 
 use super::records;
 use super::writes::{Effect, Rank};
 use super::{Engine, Error, now_ms};
+use crate::plan::assigned::Intent;
 use crate::plan::rollout::{Action, Event, Part};
 use crate::plan::select::Counting;
 
@@ -104,6 +107,7 @@ impl Engine {
             selected_for: counting.added,
             within_ms: strategy.vote_timeout_ms,
             prefetch: strategy.prefetch,
+            store: kept(strategy.store, &counting.intent),
         };
         self.tell(name, &ToNode::Ask(Box::new(ask)));
     }
@@ -126,15 +130,17 @@ impl Engine {
         let Some(part) = self.rollouts.get(&id).and_then(|one| one.parts().get(name)) else {
             return;
         };
-        let place = match whither {
-            Whither::Target => Some((part.list, part.target)),
-            Whither::Base => self.base_of(name, part.base, part.base_list),
+        let own = self.rollouts.get(&id);
+        let own = own.and_then(|one| one.head().update.strategy.store);
+        let (place, own) = match whither {
+            Whither::Target => (Some((part.list, part.target)), own),
+            Whither::Base => (self.base_of(name, part.base, part.base_list), None),
         };
         let Some(place) = place else {
             self.unwant(name);
             return;
         };
-        if let Err(error) = self.sign(name, place, orders) {
+        if let Err(error) = self.sign(name, place, (orders, own)) {
             tracing::error!(node = %name, error = %model::report::Chain(&error), "not signed");
             return;
         }
@@ -176,11 +182,12 @@ impl Engine {
         &mut self,
         name: &NodeName,
         (list, software): (Digest, Digest),
-        orders: Orders,
+        (orders, own): (Orders, Option<StorePolicy>),
     ) -> Result<(), Error> {
         let now = now_ms() / 1000;
         let counting = self.counting(name);
         let Counting { added, intent, .. } = counting.ok_or_else(|| Error::no("node", name))?;
+        let store = kept(own, &intent);
         let counter = self.next_counter(name);
         let epoch = self.epoch;
         let node = self.nodes.get(name);
@@ -189,6 +196,7 @@ impl Engine {
             (old.list, old.software) == (list, software)
                 && old.orders == orders
                 && old.selected_for == added
+                && old.store == store
                 && old.epoch == epoch
                 && old.expires > now
         };
@@ -206,7 +214,7 @@ impl Engine {
             selected_for: added,
             releases: Vec::new(),
             orders,
-            store: intent.store.map(|(store, _)| store).unwrap_or_default(),
+            store,
             boot_gate: intent.boot_gate.map(|(gate, _)| gate).unwrap_or_default(),
         };
         self.decided(name, wanted)
@@ -337,6 +345,12 @@ impl Engine {
             self.pending.effect(Effect::Tell(event));
         }
     }
+}
+
+/// What a node keeps of its software: as the update says, or as it is assigned.
+fn kept(own: Option<StorePolicy>, intent: &Intent) -> StorePolicy {
+    let assigned = intent.store.as_ref().map(|(store, _)| *store);
+    own.or(assigned).unwrap_or_default()
 }
 
 /// Which of a part's two places.

@@ -106,6 +106,10 @@ pub struct Request {
     /// Run it from the disk without making it what the next boot runs, until it is committed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub uncommitted: bool,
+    /// With `trial`: its packages are in memory too, and it is not there to be committed: a fleet's
+    /// master has it loaded at each boot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loaded: bool,
     /// A trial may change files below `/etc`; the next boot undoes that.
     #[serde(default)]
     pub with_config: bool,

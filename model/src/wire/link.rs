@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ballot, Counter, Epoch, Facts, RolloutId};
+use super::{Ballot, Counter, Epoch, Facts, RolloutId, StorePolicy};
 use crate::change::ChangeReport;
 use crate::digest::Digest;
 use crate::ids::PackageId;
@@ -245,4 +245,7 @@ pub struct Ask {
     /// Fetch the objects already.
     #[serde(default)]
     pub prefetch: bool,
+    /// What would be kept of it: nothing of software that is in memory only is on the disk before.
+    #[serde(default)]
+    pub store: StorePolicy,
 }

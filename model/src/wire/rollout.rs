@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counter, FleetName, NodeName, Objection, Selector, Tally};
+use super::{Counter, FleetName, NodeName, Objection, Selector, StorePolicy, Tally};
 use crate::change::{ChangeReport, PackageRef};
 use crate::digest::Digest;
 use crate::ids::PackageName;
@@ -90,6 +90,9 @@ pub struct Strategy {
     pub second_person: bool,
     /// Go on though a process's state cannot be taken back.
     pub one_way: bool,
+    /// What nodes keep of it; absent: what is assigned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StorePolicy>,
 }
 
 impl Default for Strategy {
@@ -112,6 +115,7 @@ impl Default for Strategy {
             window: None,
             second_person: false,
             one_way: false,
+            store: None,
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct Parts {
     pub packages: Vec<ReadPackage>,
     /// A directory with a file for each object, named by its hash; nothing is believed of them.
     pub spool: PathBuf,
+    /// They are put into memory, for this boot, and never onto the disk.
+    pub loaded: Option<String>,
 }
 
 /// A package from the bytes of its manifest, with the checks of an envelope's.
@@ -75,6 +77,15 @@ pub fn lacking(objects: &Objects, packages: &[ReadPackage]) -> Vec<(Digest, u64)
         .collect()
 }
 
+/// The store as packages are to be put into it.
+pub fn meant(objects: &Objects, loaded: bool) -> Objects {
+    if loaded {
+        objects.loading()
+    } else {
+        objects.on_disk()
+    }
+}
+
 /// Takes packages into the store: all of them, or none.
 ///
 /// # Errors
@@ -89,11 +100,13 @@ pub fn add(
 ) -> Result<Vec<AddedPackage>, Error> {
     let admitted = parts.packages.iter().map(|package| gate.admit(package));
     let admitted = admitted.collect::<Result<_, _>>()?;
+    let objects = &meant(objects, parts.loaded.is_some());
     let mut adding = Adding {
         objects,
         accounts,
         gate,
         admitted,
+        loaded: parts.loaded.as_deref(),
         placed: Vec::new(),
         manifests: Vec::new(),
     };

@@ -48,7 +48,13 @@ pub struct AssignArgs {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct StoreText(StorePolicy);
+pub(super) struct StoreText(StorePolicy);
+
+impl StoreText {
+    pub(super) fn policy(self) -> StorePolicy {
+        self.0
+    }
+}
 
 impl FromStr for StoreText {
     type Err = String;

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use model::Span;
 use model::wire::{Absent, Strategy, Waves};
 
+use super::assign::StoreText;
 use crate::outcome::CommandError;
 
 /// Options that say how an update is to go.
@@ -73,6 +74,9 @@ pub struct StrategyArgs {
     /// Go on though a process's state cannot be taken back
     #[arg(long)]
     one_way: bool,
+    /// What nodes keep of it: keep, or memory (loaded at each boot) [default: as assigned]
+    #[arg(long, value_name = "WHAT")]
+    store: Option<StoreText>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -118,6 +122,7 @@ impl StrategyArgs {
             window: self.window.clone(),
             second_person: self.second_person,
             one_way: self.one_way,
+            store: self.store.map(StoreText::policy),
         })
     }
 
