@@ -72,6 +72,12 @@ bench-bytes: ## Count bytes on the wire for two updates, beside rsync, ostree, c
 	@PATH="$(CURDIR)/target/release:$(CURDIR)/target/release/examples:$$PATH" \
 		tests/bench/bytes.sh .cache/bytes
 
+.PHONY: bench-fleet
+bench-fleet: ## Connect 1,000 and 10,000 simulated nodes to one master, beside bare TLS and nginx
+	@tests/setup.sh build fleet
+	cargo build --quiet --release -p masterd -p fleet-sim -p pkgtool --bins
+	@PATH="$(CURDIR)/target/release:$$PATH" tests/bench/fleet.sh $(NODES)
+
 .PHONY: bench-vm
 bench-vm: ## Measure a changeover against systemctl restart, on Debian 12's own kernel in QEMU
 	@tests/setup.sh build bench vm

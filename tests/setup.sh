@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the build, the tests or the demo need and this machine lacks (Debian 12).
-# Usage: setup.sh [build|test|demo|vm|bench|bytes]…; quick where everything is there.
+# Usage: setup.sh [build|test|demo|vm|bench|fleet|bytes]…; quick where everything is there.
 set -eu
 
 missing=
@@ -69,6 +69,10 @@ for purpose in "${@:-build}"; do
 		need objcopy binutils
 		need /usr/bin/time time
 		need perl perl
+		;;
+	fleet)
+		need nginx nginx
+		need python3 python3
 		;;
 	bytes)
 		need nginx nginx

@@ -8,7 +8,16 @@ use model::change::PackageRef;
 
 /// Simulates a fleet and prints what it cost the master.
 #[derive(Debug, Parser)]
-pub(crate) struct Args {
+pub(crate) enum Command {
+    /// Be the fleet, from enrolment to an update
+    Run(Run),
+    /// Be a server that does a handshake and nothing else; prints its address
+    Serve(Serve),
+}
+
+/// A measurement.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
     /// Where masterd listens
     #[arg(long)]
     pub(crate) master: SocketAddr,
@@ -18,6 +27,9 @@ pub(crate) struct Args {
     /// The fleet's CA, PEM
     #[arg(long)]
     pub(crate) ca: PathBuf,
+    /// The master's own certificate and key, for the bare server
+    #[arg(long, num_args = 2)]
+    pub(crate) identity: Vec<PathBuf>,
     /// An enrolment token that is good for all of them
     #[arg(long)]
     pub(crate) enrol_token: String,
@@ -39,4 +51,21 @@ pub(crate) struct Args {
     /// A package that masterd has; all nodes are updated to it
     #[arg(long)]
     pub(crate) package: Option<PackageRef>,
+    /// A web server that gives a static answer of the size of a check's, over the same TLS
+    #[arg(long, requires = "peer_pid")]
+    pub(crate) peer: Option<SocketAddr>,
+    /// Its process id
+    #[arg(long)]
+    pub(crate) peer_pid: Option<u32>,
+}
+
+/// The bare server.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// The fleet's CA, PEM
+    #[arg(long)]
+    pub(crate) ca: PathBuf,
+    /// Certificate and key, PEM
+    #[arg(long, num_args = 2)]
+    pub(crate) identity: Vec<PathBuf>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use model::Digest;
 use tokio::sync::mpsc;
 
 use crate::http::Master;
@@ -16,6 +17,8 @@ use crate::tls::{Ground, Identity};
 pub(crate) struct Crowd {
     pub(crate) count: usize,
     pub(crate) watch: Watch,
+    /// What they run, those that go with an update.
+    pub(crate) runs: Option<Digest>,
     seen: mpsc::UnboundedReceiver<Seen>,
 }
 
@@ -45,6 +48,7 @@ impl Crowd {
         let crowd = Self {
             count: nodes.len(),
             watch,
+            runs: None,
             seen,
         };
         Ok((crowd, took))
@@ -61,6 +65,7 @@ impl Crowd {
             ensure!(seen.what != What::Lost, "a link was lost");
             if seen.what == what {
                 when.push(seen.at);
+                self.runs = seen.runs.or(self.runs);
             }
         }
         Ok(when)

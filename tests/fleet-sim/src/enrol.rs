@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::future::try_join_all;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
 use model::wire::{Enrol, EnrolAnswer, Facts, NodeName};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls_pki_types::pem::PemObject;
@@ -22,7 +25,10 @@ pub(crate) fn facts() -> Facts {
     }
 }
 
-/// Enrols `count` nodes, a few at a time.
+/// Connections that enrol at the same time, each one node after another.
+const AT_ONCE: usize = 32;
+
+/// Enrols `count` nodes.
 pub(crate) async fn all(
     master: &Master,
     ground: &Ground,
@@ -34,22 +40,31 @@ pub(crate) async fn all(
     let [_, id, secret, ..] = parts[..] else {
         bail!("not an enrolment token: {} parts", parts.len());
     };
-    let secret = format!("{id}.{secret}");
+    let token = format!("{id}.{secret}");
     let tls = Arc::new(ground.nobody()?);
-    let one = |number: usize| {
-        let (tls, secret) = (Arc::clone(&tls), secret.clone());
-        async move { enrol(master, tls, &secret, number).await.map(Arc::new) }
-    };
-    stream::iter(0..count)
-        .map(one)
-        .buffer_unordered(8)
-        .try_collect()
-        .await
+    let some = (0..AT_ONCE).map(|first| {
+        let numbers = (first..count).step_by(AT_ONCE);
+        several(master, Arc::clone(&tls), &token, numbers)
+    });
+    Ok(try_join_all(some).await?.into_iter().flatten().collect())
+}
+
+async fn several(
+    master: &Master,
+    tls: Arc<rustls::ClientConfig>,
+    token: &str,
+    numbers: impl Iterator<Item = usize>,
+) -> Result<Vec<Arc<Identity>>> {
+    let mut sender = master.open(tls).await?;
+    let mut enrolled = Vec::new();
+    for number in numbers {
+        enrolled.push(Arc::new(enrol(&mut sender, token, number).await?));
+    }
+    Ok(enrolled)
 }
 
 async fn enrol(
-    master: &Master,
-    tls: Arc<rustls::ClientConfig>,
+    sender: &mut http1::SendRequest<Full<Bytes>>,
     token: &str,
     number: usize,
 ) -> Result<Identity> {
@@ -66,8 +81,9 @@ async fn enrol(
         facts: facts(),
     };
     let request = http::json("POST", "/v1/enrol", None, serde_json::to_vec(&enrol)?)?;
-    let answer: EnrolAnswer = http::ask(master, tls, request).await?;
-    let EnrolAnswer::Enrolled(enrolled) = answer else {
+    sender.ready().await?;
+    let answer = http::read(sender.send_request(request).await?).await?;
+    let EnrolAnswer::Enrolled(enrolled) = serde_json::from_slice(&answer)? else {
         bail!("{name} is to be accepted by hand");
     };
     let pem = enrolled.certificate.as_bytes();

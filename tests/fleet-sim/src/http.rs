@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use http_body_util::{BodyExt, Full};
@@ -11,7 +12,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -25,7 +26,12 @@ pub(crate) struct Master {
 impl Master {
     /// A connection with the handshake done.
     pub(crate) async fn connect(&self, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
-        let socket = TcpStream::connect(self.address).await?;
+        // A local address out of many: one has 28,000 ports, of which many still cool down.
+        static TURN: AtomicU8 = AtomicU8::new(0);
+        let turn = TURN.fetch_add(1, Ordering::Relaxed) % 8;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from(([127, 0, 1, turn + 1], 0)))?;
+        let socket = socket.connect(self.address).await?;
         socket.set_nodelay(true)?;
         let name = ServerName::try_from(self.name.clone())?;
         Ok(TlsConnector::from(tls).connect(name, socket).await?)
@@ -48,7 +54,7 @@ pub(crate) fn json(
     method: &str,
     path: &str,
     token: Option<&str>,
-    body: Vec<u8>,
+    body: impl Into<Bytes>,
 ) -> Result<Request<Full<Bytes>>> {
     let builder = Request::builder()
         .method(method)
@@ -59,7 +65,7 @@ pub(crate) fn json(
         Some(token) => builder.header("authorization", format!("Bearer {token}")),
         None => builder,
     };
-    Ok(builder.body(Full::new(Bytes::from(body)))?)
+    Ok(builder.body(Full::new(body.into()))?)
 }
 
 /// The body of an answer that is a success.

@@ -8,10 +8,10 @@ use futures_util::{SinkExt, StreamExt};
 use model::change::{ChangeReport, Outcome};
 use model::trust::Signed;
 use model::wire::{
-    Ask, Ballot, FromNode, Hello, Installed, NodeEnd, Objection, PROTOCOL, ToNode, Verdict, Vote,
-    Wanted,
+    Ask, Ballot, FromNode, Have, Hello, Installed, NodeEnd, Objection, PROTOCOL, ToNode, Verdict,
+    Vote, Wanted,
 };
-use model::{ChangeId, Generation};
+use model::{ChangeId, Digest, Generation};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::client::TlsStream;
@@ -30,6 +30,8 @@ use crate::tls::{Ground, Identity};
 pub(crate) struct Seen {
     pub(crate) what: What,
     pub(crate) at: Duration,
+    /// What it runs then.
+    pub(crate) runs: Option<Digest>,
 }
 
 /// What can happen to it.
@@ -105,24 +107,24 @@ impl Linked {
 
     /// Does as it is told until the link ends.
     pub(crate) async fn live(mut self, watch: Watch, seen: mpsc::UnboundedSender<Seen>) {
-        let tell = |what| {
+        let tell = |what, runs| {
             let at = watch.elapsed();
             // Nobody counts any more when the measurement is over.
-            seen.send(Seen { what, at }).ok();
+            seen.send(Seen { what, at, runs }).ok();
         };
         while let Ok(message) = self.hear().await {
             let (what, answer) = match message {
                 ToNode::Ask(ask) => (Some(What::Asked), Some(self.ballot(&ask))),
                 ToNode::Wanted(wanted) => (Some(What::Wanted), self.ended(&wanted).ok()),
                 ToNode::Commit { .. } => (Some(What::Committed), None),
+                ToNode::List => (None, Some(FromNode::Have(Have::default()))),
                 ToNode::Welcome { .. }
-                | ToNode::List
                 | ToNode::Withdraw { .. }
                 | ToNode::Go { .. }
                 | ToNode::Abort { .. } => (None, None),
             };
             if let Some(what) = what {
-                tell(what);
+                tell(what, self.installed.software);
             }
             if let Some(answer) = answer
                 && self.say(&answer).await.is_err()
@@ -130,7 +132,7 @@ impl Linked {
                 break;
             }
         }
-        tell(What::Lost);
+        tell(What::Lost, None);
     }
 
     fn ballot(&self, ask: &Ask) -> FromNode {
@@ -148,7 +150,8 @@ impl Linked {
         FromNode::Ballot(Box::new(Ballot {
             rollout: ask.rollout,
             round: ask.round,
-            base: self.installed.software.unwrap_or(ask.target),
+            // Before its first update it runs nothing, which has a hash like everything else.
+            base: (self.installed.software).unwrap_or_else(|| Digest::of(b"nothing")),
             target: ask.target,
             expires: measure::now() + 600,
             vote,

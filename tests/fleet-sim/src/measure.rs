@@ -46,6 +46,30 @@ pub(crate) fn socket_memory() -> Result<u64> {
     Ok(pages * 4096)
 }
 
+/// Bytes that the kernel's own structures take, sockets among them.
+pub(crate) fn slab() -> Result<u64> {
+    let text = fs_err::read_to_string("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Slab:"));
+    let kib: u64 = line
+        .and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+        .context("no Slab in meminfo")?;
+    Ok(kib * 1024)
+}
+
+/// A process and its children.
+pub(crate) fn family(pid: u32) -> Result<Vec<u32>> {
+    let children = fs_err::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let children = children
+        .split_whitespace()
+        .filter_map(|one| one.parse().ok());
+    Ok(std::iter::once(pid).chain(children).collect())
+}
+
+/// Processor time of some processes so far.
+pub(crate) fn cpu_of(pids: &[u32]) -> Result<Duration> {
+    pids.iter().map(|pid| cpu(*pid)).sum()
+}
+
 /// Processor time of a process so far.
 pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     let text = fs_err::read_to_string(format!("/proc/{pid}/stat"))?;

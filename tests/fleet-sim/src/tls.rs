@@ -1,8 +1,9 @@
 //! TLS as a node has it: its own key and certificate, the fleet's CA and no other.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
@@ -55,9 +56,14 @@ impl Ground {
         Ok(config)
     }
 
-    /// For the bare server, which proves itself by a node's certificate: the same kind of key and
-    /// the same chain as masterd's own.
-    pub(crate) fn server(&self, who: &Identity) -> Result<ServerConfig> {
+    /// For the bare server, which has the master's own certificate and key (two files, PEM).
+    pub(crate) fn server(&self, identity: &[PathBuf]) -> Result<ServerConfig> {
+        let [certificate, key] = identity else {
+            bail!("a certificate and a key make an identity");
+        };
+        let chain: Result<Vec<_>, _> =
+            CertificateDer::pem_slice_iter(&fs_err::read(certificate)?).collect();
+        let key = PrivateKeyDer::from_pem_slice(&fs_err::read(key)?)?;
         let roots = Arc::clone(&self.roots);
         let provider = Arc::clone(&self.provider);
         let verifier =
@@ -65,7 +71,7 @@ impl Ground {
         let builder = ServerConfig::builder_with_provider(provider);
         let builder = builder.with_protocol_versions(&[&rustls::version::TLS13])?;
         let builder = builder.with_client_cert_verifier(verifier);
-        let mut config = builder.with_single_cert(who.certificate.clone(), who.key.clone_key())?;
+        let mut config = builder.with_single_cert(chain?, key)?;
         config.send_tls13_tickets = 0;
         Ok(config)
     }
