@@ -4,6 +4,7 @@
 
 mod node;
 
+use std::collections::BTreeSet;
 use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -450,10 +451,13 @@ async fn a_told_process_keeps_its_pid_and_sees_the_new_files_only_between_ready_
     let status = node.status("ribd").await;
     assert_eq!((status.pid, status.generation.0), (Some(pid), 4));
     let lines = node.logs("ribd").await;
+    // On a machine that is busy the end is told again before the answer to it is there: once counts.
+    let mut said = BTreeSet::new();
     let told: Vec<&str> = lines
         .iter()
         .map(String::as_str)
         .filter(|line| !line.is_empty() && !line.starts_with("running"))
+        .filter(|line| said.insert(*line))
         .collect();
     let expected = [
         "registered as ribd",
