@@ -1,5 +1,6 @@
 //! All simulated nodes together.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub(crate) struct Crowd {
     pub(crate) watch: Watch,
     /// What they run, those that go with an update.
     pub(crate) runs: Option<Digest>,
+    when: HashMap<What, Vec<Duration>>,
     seen: mpsc::UnboundedReceiver<Seen>,
 }
 
@@ -49,6 +51,7 @@ impl Crowd {
             count: nodes.len(),
             watch,
             runs: None,
+            when: HashMap::new(),
             seen,
         };
         Ok((crowd, took))
@@ -56,18 +59,20 @@ impl Crowd {
 
     /// When this happened to `count` nodes; no link may be lost meanwhile.
     pub(crate) async fn wait(&mut self, what: What, count: usize) -> Result<Vec<Duration>> {
-        let mut when = Vec::with_capacity(count);
-        while when.len() < count {
+        loop {
+            let when = self.when.entry(what).or_default();
+            if when.len() >= count {
+                return Ok(std::mem::take(when));
+            }
+            let have = when.len();
             let next = tokio::time::timeout(Duration::from_mins(2), self.seen.recv()).await;
             let Ok(Some(seen)) = next else {
-                anyhow::bail!("{what:?}: {} of {count} within two minutes", when.len());
+                anyhow::bail!("{what:?}: {have} of {count} within two minutes");
             };
             ensure!(seen.what != What::Lost, "a link was lost");
-            if seen.what == what {
-                when.push(seen.at);
-                self.runs = seen.runs.or(self.runs);
-            }
+            self.runs = seen.runs.or(self.runs);
+            // What comes meanwhile of the other kinds is waited for later.
+            self.when.entry(seen.what).or_default().push(seen.at);
         }
-        Ok(when)
     }
 }

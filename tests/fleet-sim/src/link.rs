@@ -35,7 +35,7 @@ pub(crate) struct Seen {
 }
 
 /// What can happen to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum What {
     Asked,
     Wanted,
