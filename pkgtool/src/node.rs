@@ -182,6 +182,10 @@ fn explain(error: bus::Error, daemon: &str) -> CommandError {
         bus::Error::Busy(text) => {
             words(Kind::Busy, text).hint("pkgtool status shows the change that is running")
         }
+        // A node of a fleet refuses root, too, and says what else can be done.
+        bus::Error::NotAllowed(text) if text.contains("--override") => {
+            words(Kind::NotAllowed, text)
+        }
         bus::Error::NotAllowed(text) => words(Kind::NotAllowed, text).hint("run it as root"),
         bus::Error::LimitsExceeded(text) => words(Kind::Busy, text),
         bus::Error::Bus(error) => explain_bus(error, daemon),

@@ -69,6 +69,7 @@ impl Follower {
         match event {
             Event::Opened(master) => {
                 self.master = Some(master);
+                self.opened = Some(clock::Time::now());
                 self.closed = None;
                 self.probe().await;
                 self.hello().await;

@@ -112,6 +112,8 @@ struct Follower {
     link_number: u64,
     /// To the master, while the link is open.
     master: Option<mpsc::Sender<FromNode>>,
+    /// When it was opened last.
+    opened: Option<clock::Time>,
     /// Why it is not open.
     closed: Option<String>,
     /// The start of the committed set waits for the master.
@@ -167,6 +169,7 @@ pub fn start(config: &Config, engine: engine::Handle) -> Result<Handle, Error> {
         link: None,
         link_number: 0,
         master: None,
+        opened: None,
         closed: None,
         gated: config.hold_boot,
         asking: None,

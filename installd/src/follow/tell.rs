@@ -164,6 +164,10 @@ impl Follower {
                 .or(joining.and_then(|join| join.name)),
             fingerprint,
             connected: self.master.is_some(),
+            connected_since: self
+                .opened
+                .filter(|_| self.master.is_some())
+                .map(Time::rfc3339),
             problem: (state != MemberState::Alone && !problem.is_empty())
                 .then(|| problem.join("; ")),
             certificate_until: until.map(|until| Time(until).rfc3339()),

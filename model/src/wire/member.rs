@@ -39,6 +39,9 @@ pub struct Membership {
     pub fingerprint: Option<String>,
     /// Whether the link is open.
     pub connected: bool,
+    /// Since when, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected_since: Option<String>,
     /// Why it is not, or what else is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,

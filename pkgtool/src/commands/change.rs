@@ -10,6 +10,7 @@ use model::change::{
 };
 use model::{ProcessName, Span};
 
+use super::locally::LocallyArgs;
 use crate::node::{Address, Node};
 use crate::outcome::{CommandError, Kind, Outcome};
 use crate::render;
@@ -33,6 +34,9 @@ pub struct ChangeArgs {
     /// With --json: a line for each step before the last one
     #[arg(long)]
     progress: bool,
+    /// On a node that a fleet manages.
+    #[command(flatten)]
+    locally: LocallyArgs,
 }
 
 /// How a change is carried out; a plan of it takes these too.
@@ -165,6 +169,7 @@ pub fn carry_out_request(
             show.line("")?;
         }
     }
+    args.locally.hold(&node, show)?;
     let report = apply(&node, request, args, show)?;
     finish(&report, show)
 }

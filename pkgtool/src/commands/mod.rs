@@ -18,6 +18,7 @@ pub mod inspect;
 pub mod join;
 pub mod keygen;
 pub mod list;
+pub mod locally;
 pub mod logs;
 pub mod man;
 pub mod pin;

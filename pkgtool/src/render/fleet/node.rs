@@ -1,9 +1,9 @@
 //! One node: what it is, what it is to run, and why.
 
 use jiff::Timestamp;
-use model::wire::{Assigned, MemberState, Membership, NodeView, NodeWhy, Origin};
+use model::wire::{Assigned, Hold, MemberState, Membership, NodeView, NodeWhy, Origin};
 
-use super::super::{add, heading, local, widest};
+use super::super::{add, ago, heading, local, widest};
 use super::lists::{boot_gate, policy, presence};
 use super::{joined, or_dash, short};
 use crate::fleet::scope;
@@ -151,15 +151,62 @@ fn installed(node: &NodeView, look: Look) -> String {
         text = format!("{text}; the next boot runs something else");
     }
     if let Some(hold) = &installed.hold {
-        let until = Timestamp::from_second(i64::try_from(hold.until).unwrap_or(i64::MAX));
-        let until = until.map_or_else(|_| String::new(), |until| local(&until.to_string()));
-        let reason = &hold.reason;
-        text = format!(
-            "{text}, {} until {until}: {reason}",
-            look.notable("held locally")
-        );
+        text = format!("{text}, {}", held(hold, look));
     }
     text
+}
+
+/// The fleet's part of `pkgtool status`.
+pub fn fleet_part(fleet: &Membership, now: Timestamp, look: Look) -> String {
+    let mut out = String::new();
+    heading(look, "Fleet", &mut out);
+    let name = or_dash(fleet.node.as_ref());
+    let master = or_dash(fleet.url.as_ref());
+    let link = match (fleet.state, &fleet.connected_since) {
+        (MemberState::Pending, _) => look.notable("waits to be let in"),
+        (_, Some(since)) if fleet.connected => {
+            look.good(format_args!("connected for {}", ago(since, now)))
+        }
+        _ => look.notable("not connected"),
+    };
+    add(&mut out, format_args!("  {name} at {master}: {link}\n"));
+    if let Some(problem) = &fleet.problem {
+        add(&mut out, format_args!("  {} {problem}\n", look.bad('✗')));
+    }
+    if let Some(wanted) = &fleet.wanted {
+        let runs = if fleet.installed.software.as_ref() == Some(wanted) {
+            look.good("and runs here")
+        } else {
+            look.notable("and does not run here")
+        };
+        let wanted = short(wanted);
+        add(
+            &mut out,
+            format_args!("  software {wanted} is wanted, {runs}\n"),
+        );
+    }
+    if let Some(change) = &fleet.change {
+        let update = change
+            .rollout
+            .map_or_else(String::new, |one| format!(" of update {one}"));
+        add(
+            &mut out,
+            format_args!("  a change{update} is going on: {}\n", change.phase),
+        );
+    }
+    if let Some(hold) = &fleet.installed.hold {
+        let held = held(hold, look);
+        add(&mut out, format_args!("  {held}\n"));
+    }
+    out
+}
+
+/// That somebody at the node holds it.
+fn held(hold: &Hold, look: Look) -> String {
+    let until = Timestamp::from_second(i64::try_from(hold.until).unwrap_or(i64::MAX));
+    let until = until.map_or_else(|_| String::new(), |until| local(&until.to_string()));
+    let reason = &hold.reason;
+    format!("{} until {until}: {reason}", look.notable("held locally"))
 }
 
 /// `pkgtool join`, and how a node stands to its fleet.
