@@ -274,8 +274,20 @@ impl Fleet {
 
     /// Starts a node that is in no fleet yet.
     pub fn start_node(&mut self, name: &str, options: &[&str]) -> Result<()> {
+        self.start_node_with(name, options, &[])
+    }
+
+    /// The same with these in its environment.
+    pub fn start_node_with(
+        &mut self,
+        name: &str,
+        options: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<()> {
         let options = [&NODE[..], options].concat();
-        let node = Node::start_within(self.below(), &options)?;
+        let mut below = self.below();
+        below.envs(environment.iter().copied());
+        let node = Node::start_within(below, &options)?;
         if let Some(network) = &mut self.network {
             network.plug_in(name, node.sandbox_pid())?;
         }
@@ -318,13 +330,19 @@ impl Fleet {
 
     /// Starts a node again that was ended, as after a power cut.
     pub fn wake_node(&mut self, name: &str) -> Result<()> {
+        self.boot_node(name)?;
+        self.await_presence(name, "connected")
+    }
+
+    /// The same, whatever the master says of it.
+    pub fn boot_node(&mut self, name: &str) -> Result<()> {
         let node = self.nodes.remove(name).context("no such node")?;
         let node = node.reboot_within(self.below(), &NODE)?;
         if let Some(network) = &mut self.network {
             network.plug_in(name, node.sandbox_pid())?;
         }
         self.nodes.insert(name.to_owned(), node);
-        self.await_presence(name, "connected")
+        Ok(())
     }
 
     /// A node leaves the test's hands, and ends with the value.
@@ -332,9 +350,10 @@ impl Fleet {
         self.nodes.remove(name).context("no such node")
     }
 
-    /// A node that was taken is this fleet's again.
-    pub fn put_node(&mut self, name: &str, node: Node) {
-        self.nodes.insert(name.to_owned(), node);
+    /// Another machine is meant by the name from now on; the one that was.
+    pub fn swap_node(&mut self, name: &str, node: Node) -> Result<Node> {
+        let before = self.nodes.insert(name.to_owned(), node);
+        before.context("no such node")
     }
 
     /// Waits until the master says so of a node.

@@ -97,13 +97,10 @@ fn after_a_reboot_it_is_fetched_anew_and_runs() -> Result<()> {
     fleet.stop_node("one")?;
     // Without its master the node has nothing to run, and says so.
     fleet.kill_master()?;
-    let mut node = fleet.take_node("one")?.reboot()?;
-    let status = node.json(&["status"])?;
+    fleet.boot_node("one")?;
+    let status = fleet.node("one")?.json(&["status"])?;
     ensure!(status["active"] == serde_json::json!([]), "{status}");
-    node.end()?;
-    fleet.put_node("one", node);
     fleet.start_master()?;
-    fleet.wake_node("one")?;
     wait::until("one runs it again", || {
         Ok(runs(&fleet, "one", "g=1")?.then_some(()))
     })?;
@@ -146,10 +143,9 @@ fn a_change_may_be_one_that_is_not_stored_over_software_that_is() -> Result<()> 
     // Without its master it runs what is stored.
     fleet.stop_node("two")?;
     fleet.kill_master()?;
-    let mut node = fleet.take_node("two")?.reboot()?;
-    let status = node.json(&["status"])?;
+    fleet.boot_node("two")?;
+    let status = fleet.node("two")?.json(&["status"])?;
     ensure!(status["active"].to_string().contains("g=1"), "{status}");
-    node.end()?;
     Ok(())
 }
 
@@ -161,10 +157,9 @@ fn what_was_in_memory_comes_onto_the_disk_when_it_is_to_be_stored() -> Result<()
     all_run(&fleet, &["one"], "g=2")?;
     fleet.stop_node("one")?;
     fleet.kill_master()?;
-    let mut node = fleet.take_node("one")?.reboot()?;
-    let status = node.json(&["status"])?;
+    fleet.boot_node("one")?;
+    let status = fleet.node("one")?.json(&["status"])?;
     ensure!(status["active"].to_string().contains("g=2"), "{status}");
-    node.pid("app")?;
-    node.end()?;
+    fleet.node("one")?.pid("app")?;
     Ok(())
 }

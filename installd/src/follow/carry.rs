@@ -104,7 +104,7 @@ impl Follower {
         if self.carrying.is_some() {
             self.stop_carrying("a newer wanted state came");
         }
-        let is_again = self.was_loaded(wanted);
+        let (is_again, is_back) = (self.was_loaded(wanted), self.is_way_back(wanted));
         self.remember(wanted, signed)?;
         self.refuse_held()?;
         if self.state.pending.is_some() {
@@ -136,6 +136,7 @@ impl Follower {
             phase: "fetch",
             go: None,
             abort: None,
+            is_back,
             fetching: Some(task.abort_handle()),
         });
         Ok(())
@@ -146,6 +147,15 @@ impl Follower {
         let before = self.last_wanted();
         before
             .is_some_and(|one| (one.store, one.software) == (StorePolicy::Memory, wanted.software))
+    }
+
+    /// Whether this is how an update is taken back: another set of the same one.
+    fn is_way_back(&self, wanted: &Wanted) -> bool {
+        let before = self
+            .last_wanted()
+            .filter(|one| one.software != wanted.software);
+        let before = before.and_then(|one| one.orders.rollout);
+        before.is_some() && before == wanted.orders.rollout
     }
 
     /// On the disk before anything of it is acted on.
@@ -263,6 +273,7 @@ impl Follower {
     fn change(&mut self, wanted: &Wanted, staged: Staged) -> Result<(), Error> {
         self.state.pending = Some(Pending {
             before: staged.before,
+            is_back: self.carrying.as_ref().is_some_and(|one| one.is_back),
             ..Pending::new(wanted.clone())
         });
         self.save()?;
@@ -464,12 +475,13 @@ impl Follower {
         if self
             .carrying
             .as_ref()
-            .is_some_and(|one| one.rollout == Some(rollout))
+            .is_some_and(|one| one.rollout == Some(rollout) && !one.is_back)
         {
             return self.stop_carrying(reason);
         }
-        let pending = self.state.pending.as_ref().map(Pending::rollout);
-        if pending == Some(Some(rollout)) {
+        // One that is on its way back is not turned round.
+        let pending = self.state.pending.as_ref().filter(|one| !one.is_back);
+        if pending.map(Pending::rollout) == Some(Some(rollout)) {
             self.go_back(format!("the fleet's master takes it back: {reason}"));
         }
     }

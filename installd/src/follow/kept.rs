@@ -87,6 +87,9 @@ pub struct Pending {
     /// Why it goes back.
     #[serde(default)]
     pub back: Option<String>,
+    /// It takes an update back.
+    #[serde(default)]
+    pub is_back: bool,
     /// What ran before, front first, where that was in memory only.
     #[serde(default)]
     pub before: Option<Vec<PackageId>>,
@@ -119,6 +122,7 @@ impl Pending {
             phase: Phase::Changing,
             check: None,
             back: None,
+            is_back: false,
             before: None,
         }
     }

@@ -145,6 +145,8 @@ struct Carrying {
     go: Option<oneshot::Sender<Result<(), String>>>,
     /// It is taken back at its end, because of this.
     abort: Option<String>,
+    /// It takes an update back.
+    is_back: bool,
     /// As long as nothing was touched it can simply be stopped.
     fetching: Option<AbortHandle>,
 }

@@ -72,7 +72,7 @@ impl LocallyArgs {
         if let Some(hold) = held.installed.hold {
             let until = Timestamp::from_second(i64::try_from(hold.until).unwrap_or(i64::MAX));
             let until = until.map_or_else(|_| String::new(), |until| until.to_string());
-            show.note(&format!(
+            show.note(format!(
                 "the fleet changes nothing here until {until}; it shows: {}",
                 hold.reason
             ));
