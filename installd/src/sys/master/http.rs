@@ -51,7 +51,12 @@ async fn answer<T: DeserializeOwned>(mut response: Response) -> Result<T, Error>
         return serde_json::from_slice(&body)
             .map_err(|error| Error::Refused(format!("its answer is not understood: {error}")));
     }
-    let said: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+    Err(refused(status, &body))
+}
+
+/// What a master that refuses says.
+pub(super) fn refused(status: impl std::fmt::Display, body: &[u8]) -> Error {
+    let said: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let text = |field: &str| {
         let value = said.as_ref()?.get(field)?.as_str()?;
         Some(value.chars().take(500).collect::<String>())
@@ -59,5 +64,5 @@ async fn answer<T: DeserializeOwned>(mut response: Response) -> Result<T, Error>
     let message = text("message").unwrap_or_else(|| format!("it answers {status}"));
     let hint = text("hint").filter(|hint| !hint.is_empty());
     let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-    Err(Error::Refused(format!("{message}{hint}")))
+    Error::Refused(format!("{message}{hint}"))
 }

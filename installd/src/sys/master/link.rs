@@ -14,10 +14,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::{Address, Error, proxy};
+use super::{Address, Error, http, proxy};
 
 /// How long opening may take.
 const OPENING: Duration = Duration::from_secs(30);
@@ -87,8 +87,15 @@ async fn open(address: &Address, tls: &Arc<ClientConfig>) -> Result<Link, Error>
         .max_frame_size(Some(MOST_MESSAGE));
     let url = format!("wss://{to}/v1/link");
     let opened = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await;
-    let (link, _) = opened.map_err(|error| Error::Link(Box::new(error)))?;
-    Ok(link)
+    match opened {
+        Ok((link, _)) => Ok(link),
+        // A node that is not let in is told why.
+        Err(tungstenite::Error::Http(answer)) => {
+            let body = answer.body().as_deref().unwrap_or_default();
+            Err(http::refused(answer.status(), body))
+        }
+        Err(error) => Err(Error::Link(Box::new(error))),
+    }
 }
 
 /// Carries messages until the link ends; why it did.
