@@ -10,7 +10,7 @@ use model::change::PackageRef;
 #[derive(Debug, Parser)]
 pub(crate) enum Command {
     /// Be the fleet, from enrolment to an update
-    Run(Run),
+    Run(Box<Run>),
     /// Be a server that does a handshake and nothing else; prints its address
     Serve(Serve),
 }
