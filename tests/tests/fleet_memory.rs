@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tests::fleet::Fleet;
-use tests::fleet::house::{House, TWO, all_run, runs};
+use tests::fleet::house::{House, TWO, all_run, phase, runs};
 use tests::wait;
 
-/// Every file on the node's disk below the state directory.
+/// Every file on the node's disk below the state directory, and where memory is to be mounted.
 fn on_disk(fleet: &Fleet, node: &str) -> Result<Vec<PathBuf>> {
-    let state = fleet.node(node)?.root().join("var/lib/changeover");
+    let root = fleet.node(node)?.root();
     let mut found = Vec::new();
-    let mut left = vec![state];
+    // What is in a tmpfs of the node's is not seen from here.
+    let mut left = vec![root.join("var/lib/changeover")];
+    left.extend(Some(root.join("run/changeover/memory")).filter(|one| one.exists()));
     while let Some(directory) = left.pop() {
         for entry in fs_err::read_dir(&directory)? {
             let entry = entry?;
@@ -29,7 +31,7 @@ fn on_disk(fleet: &Fleet, node: &str) -> Result<Vec<PathBuf>> {
 fn software_on_disk(fleet: &Fleet, node: &str) -> Result<Vec<PathBuf>> {
     let mut all = on_disk(fleet, node)?;
     let is_one = |path: &Path| {
-        ["store/", "generations/", "spool/"]
+        ["store/", "generations/", "spool/", "memory/"]
             .iter()
             .any(|part| path.to_string_lossy().contains(part))
     };
@@ -162,4 +164,60 @@ fn what_was_in_memory_comes_onto_the_disk_when_it_is_to_be_stored() -> Result<()
     ensure!(status["active"].to_string().contains("g=2"), "{status}");
     fleet.node("one")?.pid("app")?;
     Ok(())
+}
+
+#[test]
+fn what_goes_back_by_itself_goes_back_to_what_was_in_memory() -> Result<()> {
+    let fleet = fleet(&ONE)?;
+    let bad = fleet.node("one")?.root().join("var/lib/bad");
+    fs_err::write(bad, "not so\n")?;
+    let check = ["--trial", "--check", "/usr/bin/may /var/lib/bad"];
+    let id = fleet.begin(&[&["--all"], &check[..]].concat())?;
+    wait::until("one went back", || {
+        let phase = phase(&fleet.update(id)?, "one")?;
+        Ok(["went-back", "failed"]
+            .contains(&phase.as_str())
+            .then_some(()))
+    })?;
+    wait::until("one runs what it ran", || {
+        Ok(runs(&fleet, "one", "g=1")?.then_some(()))
+    })?;
+    fleet.node("one")?.pid("app")?;
+    let on_disk = software_on_disk(&fleet, "one")?;
+    ensure!(on_disk.is_empty(), "{on_disk:?}");
+    wait::until("nothing is as it should not be", || {
+        let status = fleet.json(&["status"])?;
+        Ok((status["as-wanted"] == 1).then_some(()))
+    })
+}
+
+#[test]
+fn installd_finds_what_is_in_memory_again_and_old_sets_do_not_stay_there() -> Result<()> {
+    let fleet = fleet(&ONE)?;
+    for version in ["g=2", "g=1", "g=2"] {
+        fleet.ok(&["assign", "fleet", version])?;
+        fleet.ok(&["update", "--all", "--yes", "--wait"])?;
+        all_run(&fleet, &["one"], version)?;
+    }
+    let node = fleet.node("one")?;
+    let trees = node.root().join("run/changeover/memory/trials");
+    let trees = node.ok(&["ls".as_ref(), trees.as_os_str()])?;
+    let count = trees.split_whitespace().count();
+    ensure!((1..=2).contains(&count), "{trees}");
+    let pid = node.pid("app")?;
+    let installd = node.daemon("installd")?.context("no installd")?;
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(installd),
+        nix::sys::signal::Signal::SIGKILL,
+    )?;
+    wait::until("another installd answers", || {
+        let other = node.daemon("installd")?.filter(|pid| *pid != installd);
+        Ok(other.and(runs(&fleet, "one", "g=2").ok()))
+    })?;
+    fleet.await_presence("one", "connected")?;
+    all_run(&fleet, &["one"], "g=2")?;
+    ensure!(node.pid("app")? == pid, "app runs on");
+    fleet.ok(&["assign", "fleet", "g=1"])?;
+    fleet.ok(&["update", "--all", "--yes", "--wait"])?;
+    all_run(&fleet, &["one"], "g=1")
 }
