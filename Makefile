@@ -44,6 +44,14 @@ faults: ## Kill daemons at every fault point, cut the power, break the disk, sen
 		--test bus --test hostile -- --nocapture
 	tests/fuzz/fuzz.sh
 
+.PHONY: faults-fleet
+faults-fleet: ## Kill masters and nodes during 100 updates, pull cables, fill the master's disk, send what was not signed
+	@tests/setup.sh build test
+	cargo build --quiet --workspace --bins --examples
+	CHANGEOVER_FLEET_ROUNDS=100 cargo test -p tests --no-fail-fast --test fleet_faults --test fleet_contact \
+		--test fleet_members --test fleet_claims --test fleet_together -- --nocapture
+	cargo test -p masterd --no-fail-fast --test hostile --test telling
+
 .PHONY: lint
 lint: ## Check format, lints and documentation
 	@tests/setup.sh build test
