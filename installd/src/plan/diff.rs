@@ -90,7 +90,7 @@ impl<'a> NewTree<'a> {
             (None, None) => return,
             (None, Some(_)) => (How::Added, had),
             (Some(_), None) => (How::Removed, None),
-            (Some((_, old)), Some((_, new))) => match compare(self.index, old, new, had) {
+            (Some((_, old)), Some((_, new))) => match compare(self.index, old, new) {
                 Compared::Same => return,
                 Compared::Changed => (How::Changed, had),
                 Compared::Rebuilt(object) => (How::Rebuilt, Some(object)),
@@ -209,8 +209,9 @@ enum Compared {
     Rebuilt(Digest),
 }
 
-/// `had` is the object that the generation gone back to had in the place of the new entry's own.
-fn compare(index: &ActiveIndex, old: &FileEntry, new: &FileEntry, had: Option<Digest>) -> Compared {
+/// A file of the same substance stays the object that runs; where that is not the new entry's own,
+/// it has to be recorded, also when a generation that is gone back to had just that object.
+fn compare(index: &ActiveIndex, old: &FileEntry, new: &FileEntry) -> Compared {
     if !same_rights(old, new) {
         return Compared::Changed;
     }
@@ -224,7 +225,7 @@ fn compare(index: &ActiveIndex, old: &FileEntry, new: &FileEntry, had: Option<Di
                 .unwrap_or(before.digest);
             if !same_substance(before, after) {
                 Compared::Changed
-            } else if runs == had.unwrap_or(after.digest) {
+            } else if runs == after.digest {
                 Compared::Same
             } else {
                 Compared::Rebuilt(runs)

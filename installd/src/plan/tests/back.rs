@@ -102,6 +102,22 @@ fn a_rollback_takes_the_objects_that_the_generation_had_and_leaves_equal_ones_al
     assert!(!same.is_empty, "but under another version");
 }
 
+#[test]
+fn what_runs_in_the_place_of_an_equal_file_stays_known_over_a_way_back() {
+    let made = |version, file| package("libx", version).file(file);
+    let file = || lib("libx.so.1");
+    let node = Node::running(&[program("app", &["libx.so.1"]), made("2", file().rebuilt())])
+        .with(made("1", file()))
+        .with(made("3", file().rebuilt().changed()));
+    let older = node.after(&node.plan(&["+libx=1"]));
+    let kept = older.world.index.active().kept.clone();
+    assert_eq!(kept.len(), 1, "the bytes of version 2 under version 1");
+    let newest = older.after(&older.plan(&["+libx=3"]));
+    let again = newest.after(&newest.plan(&["+libx=2"]));
+    let back = again.after(&again.asked(&to(2)));
+    assert_eq!(back.world.index.active().kept, kept);
+}
+
 fn counted(version: &str, state: u32) -> Made {
     let made = program("db", &[]).version(version);
     made.spec(|spec| spec.state_version = Some(state))
