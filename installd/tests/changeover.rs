@@ -192,6 +192,25 @@ async fn a_failure_is_kept_where_it_was_asked_for_and_a_failed_way_back_is_said(
 }
 
 #[tokio::test]
+async fn a_plan_that_was_shown_is_made_again_once_anything_else_came_between() {
+    let node = Node::start();
+    let sysmgrd = Sysmgrd::listen(&node.config);
+    node.add(&[app("1", "#!/bin/sh\none\n"), app("2", "#!/bin/sh\ntwo\n")])
+        .await;
+    node.activate(&["app=1"]).await;
+    let request = activate(&["app=2"]);
+    node.engine.plan(request.clone()).await.unwrap();
+    let seen = sysmgrd.script(|script| {
+        script.still_mapped = Some(Vec::new());
+        script.looks
+    });
+    node.engine.status().await.unwrap();
+    let report = node.apply(request).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Done);
+    assert_eq!(sysmgrd.script(|script| script.looks), seen + 1);
+}
+
+#[tokio::test]
 async fn a_second_change_is_refused_with_who_holds_the_node() {
     let node = Node::start();
     let sysmgrd = Sysmgrd::listen(&node.config);

@@ -1,11 +1,14 @@
 //! From a request to a change that is under way, or to the reason why not.
 
+use std::time::Instant;
+
 use model::change::{Action, ChangeReport, Outcome, PlanReport, Request, RunningChange};
 use model::{ChangeId, Generation, PackageId};
 
 use super::change::{Becomes, Changeover};
 use super::phases::Phases;
 use super::request::{Error, Message, Reply};
+use super::shown::Shown;
 use super::{Engine, Waiting, answer, observe, recover, trees};
 use crate::plan::{self, Plan, World};
 use crate::sys::clock::Time;
@@ -21,12 +24,25 @@ impl Engine {
 
     pub(super) async fn plan(&mut self, request: &Request) -> Result<PlanReport, Error> {
         self.check(request)?;
+        // The older of the two instants: what runs is looked at after it.
+        let at = Instant::now();
         let world = self.world().await?;
         let plan = plan::plan(&world, request);
-        let warnings = self.trust_warnings(&plan.entering)?;
-        let mut report = plan.report;
-        report.warnings.extend(warnings);
+        let mut report = plan.report.clone();
+        report.warnings.extend(self.trust_warnings(&plan.entering)?);
+        self.shown = Some(Shown::new(at, request, (world, plan)));
         Ok(report)
+    }
+
+    /// The plan of a change that begins: the one that was just shown, or a new one.
+    async fn planned(&mut self, request: &Request) -> Result<(World, Plan), Error> {
+        let shown = self.shown.take();
+        if let Some(planned) = shown.and_then(|shown| shown.of(request, Instant::now())) {
+            return Ok(planned);
+        }
+        let world = self.world().await?;
+        let plan = plan::plan(&world, request);
+        Ok((world, plan))
     }
 
     /// A request names something, and what it names is there.
@@ -114,8 +130,7 @@ impl Engine {
         }
         self.write_the_unwritten()?;
         self.check(&request)?;
-        let world = self.world().await?;
-        let mut plan = plan::plan(&world, &request);
+        let (world, mut plan) = self.planned(&request).await?;
         if !plan.report.unmet.is_empty() {
             return Err(Error::Unmet(unmet(&plan.report)));
         }

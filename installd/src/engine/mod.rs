@@ -27,6 +27,7 @@ mod recover;
 mod request;
 mod retry;
 mod show;
+mod shown;
 mod stage;
 mod switch;
 mod trees;
@@ -56,7 +57,9 @@ use self::observe::ActiveSet;
 use self::open::Open;
 use self::request::{Message, Reply};
 use self::retry::{Retry, Unwritten};
+use self::shown::Shown;
 use crate::config::Config;
+use crate::plan::{Plan, World};
 use crate::sys::db::Db;
 use crate::sys::sysmgr::{self, Seen, Sysmgr};
 
@@ -70,6 +73,8 @@ struct Engine {
     shelf: Arc<Shelf>,
     active: ActiveSet,
     running: Generation,
+    /// The answer to the last message, where it was a plan: nothing has moved since.
+    shown: Option<Shown<(World, Plan)>>,
     /// The change that is going on, or what the start is still busy with.
     change: Option<RunningChange>,
     /// Requests that came while the committed set was still being started.
@@ -131,6 +136,7 @@ pub fn start(config: Config) -> Result<(Handle, tokio::task::JoinHandle<()>), Er
         shelf: Arc::new(shelf),
         active,
         running,
+        shown: None,
         change: None,
         waiting: VecDeque::new(),
         booting: false,
@@ -183,6 +189,9 @@ impl Engine {
                     | Message::Ended { .. }
                     | Message::Booted(_)
             );
+            if !matches!(message, Message::Apply { .. }) {
+                self.shown = None;
+            }
             self.take(message).await;
             self.tell_news(moves);
         }
