@@ -14,6 +14,7 @@ mod enrol;
 mod errors;
 mod events;
 mod extract;
+mod goback;
 mod images;
 mod link;
 pub mod metrics;

@@ -155,6 +155,7 @@ pub fn all() -> Vec<Route> {
         super::packages::routes(),
         super::images::routes(),
         super::updates::routes(),
+        super::goback::routes(),
         super::events::routes(),
         super::people::routes(),
         super::objects::routes(),

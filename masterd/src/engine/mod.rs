@@ -19,6 +19,7 @@ mod documents;
 mod drive;
 mod error;
 mod fleet;
+mod goback;
 mod handle;
 mod images;
 mod link;

@@ -111,7 +111,7 @@ impl Handle {
     ) -> Result<(), Error> {
         self.ask(move |engine| {
             let key = format!("group/{name}");
-            engine.save_group(name, selector);
+            engine.save_group(name, selector)?;
             engine.pending.note(Rank::Plain, key, note);
             Ok(())
         })
@@ -224,15 +224,42 @@ impl Engine {
         versions.iter().any(|one| one.is_meant_by(package))
     }
 
-    fn save_group(&mut self, name: FleetName, selector: Selector) {
+    fn save_group(&mut self, name: FleetName, selector: Selector) -> Result<(), Error> {
         let key = format!("group/{name}");
         if selector.is_empty() {
+            if !self.groups.contains_key(&name) {
+                return Err(Error::no("group", &name));
+            }
+            let mut others = self.groups.iter();
+            if let Some((other, _)) = others.find(|(_, one)| one.group.as_ref() == Some(&name)) {
+                let words = format!("group {name} stays: group {other} names it");
+                return Err(Error::Conflict(words));
+            }
             self.groups.remove(&name);
             self.pending.delete(Rank::Plain, key);
-        } else {
-            self.pending.put(Rank::Plain, key, &selector);
-            self.groups.insert(name, selector);
+            return Ok(());
         }
+        self.leads_somewhere(&name, &selector)?;
+        self.pending.put(Rank::Plain, key, &selector);
+        self.groups.insert(name, selector);
+        Ok(())
+    }
+
+    /// Groups name groups that are there, and none comes back to itself: it would mean nobody.
+    fn leads_somewhere(&self, name: &FleetName, selector: &Selector) -> Result<(), Error> {
+        let mut next = selector.group.as_ref();
+        for _ in 0..=self.groups.len() {
+            let Some(group) = next else { return Ok(()) };
+            if group == name {
+                let words = format!("group {name} would name itself, and mean nobody");
+                return Err(Error::Invalid(words));
+            }
+            let inner = self.groups.get(group);
+            next = (inner.ok_or_else(|| Error::no("group", group))?)
+                .group
+                .as_ref();
+        }
+        Ok(())
     }
 
     fn edit_node(&mut self, name: &NodeName, edit: NodeEdit) -> Result<NodeView, Error> {

@@ -223,7 +223,7 @@ impl Engine {
 }
 
 /// Why a node takes no part.
-fn left_out(node: &Node) -> Option<String> {
+pub(super) fn left_out(node: &Node) -> Option<String> {
     if node.record.quarantined {
         return Some("two live links have its identity".to_owned());
     }

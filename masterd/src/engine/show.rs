@@ -46,7 +46,7 @@ impl Engine {
         })
     }
 
-    fn open_rollout_of(&self, name: &NodeName) -> Option<RolloutId> {
+    pub(super) fn open_rollout_of(&self, name: &NodeName) -> Option<RolloutId> {
         let mut all = self.rollouts.iter().rev();
         let has = |one: &Rollout| !one.head().phase.is_end() && one.parts().contains_key(name);
         all.find(|(_, one)| has(one)).map(|(id, _)| *id)

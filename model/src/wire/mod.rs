@@ -15,6 +15,7 @@
 mod enrol;
 mod facts;
 mod fleet;
+mod goback;
 mod image;
 mod link;
 mod member;
@@ -33,6 +34,7 @@ pub use fleet::{
     Assigned, Assignment, ClassView, FleetView, ImportedFile, ImportedPackage, ModuleVerdict,
     NodeView, Origin, PackageView, Presence, Scope, Selector, StoredTrial,
 };
+pub use goback::{GoBack, GoBackAnswer, GoBackNode, GoBackQuestion};
 pub use image::{Collected, ImageView};
 pub use link::{
     Ask, Check, Checked, FromNode, Have, Hello, Hold, Installed, LinkSettings, NodeEnd,
