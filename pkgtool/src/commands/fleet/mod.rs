@@ -2,6 +2,9 @@
 
 pub mod assign;
 pub mod decide;
+pub mod goback;
+pub mod groups;
+pub mod images;
 pub mod import;
 pub mod nodes;
 pub mod people;
@@ -59,6 +62,14 @@ enum FleetCommand {
     Import(import::ImportArgs),
     /// List the master's packages, all versions
     Packages(import::PackagesArgs),
+    /// List composite images, or take a version away
+    Images(images::ImagesArgs),
+    /// Free the master's disk of what nothing names any more
+    Collect(images::CollectArgs),
+    /// List, save and forget groups of nodes, for --group
+    Groups(groups::GroupsArgs),
+    /// Show whether nodes can go back to a version now; nobody is asked
+    Goback(goback::GoBackArgs),
     /// Show what an update would do; nobody is asked
     Plan(update::PlanArgs),
     /// Ask the nodes, and change them over when all accept
@@ -100,6 +111,10 @@ pub fn run(args: &FleetArgs, show: &mut Show) -> Result<Outcome, CommandError> {
         FleetCommand::Assign(args) => assign::run(args, &master, show),
         FleetCommand::Import(args) => import::run(args, &master, show),
         FleetCommand::Packages(args) => import::packages(args, &master, show),
+        FleetCommand::Images(args) => images::run(args, &master, show),
+        FleetCommand::Collect(args) => images::collect(args, &master, show),
+        FleetCommand::Groups(args) => groups::run(args, &master, show),
+        FleetCommand::Goback(args) => goback::run(args, &master, show),
         FleetCommand::Plan(args) => update::plan(args, &master, show),
         FleetCommand::Update(args) => update::run(args, &master, show),
         FleetCommand::Updates(args) => show::list(args, &master, show),

@@ -39,7 +39,7 @@ enum What {
     /// Show one node: what is assigned, wanted, installed
     Show(ShowArgs),
     /// Let a node in that asks to be
-    Accept(NodeArg),
+    Accept(AcceptArgs),
     /// Its certificate does not count any more, and it is no part of the fleet
     Retire(NodeArg),
     /// Another machine takes its place: the next one that enrols under this name is it
@@ -68,6 +68,15 @@ struct NodeArg {
 }
 
 #[derive(Debug, Args)]
+struct AcceptArgs {
+    /// Which
+    name: NodeName,
+    /// The fingerprint of its key, as it was read at the node: another key is not let in
+    #[arg(long, value_name = "HASH")]
+    fingerprint: Option<String>,
+}
+
+#[derive(Debug, Args)]
 struct LabelArgs {
     /// Which
     name: NodeName,
@@ -87,7 +96,7 @@ pub fn run(args: &NodesArgs, master: &Master, show: &mut Show) -> Result<Outcome
     match &args.what {
         None => list(&args.list, master, show),
         Some(What::Show(args)) => show_one(args, master, show),
-        Some(What::Accept(args)) => tell(&args.name, "accept", "is in the fleet", master, show),
+        Some(What::Accept(args)) => accept(args, master, show),
         Some(What::Retire(args)) => tell(&args.name, "retire", "is retired", master, show),
         Some(What::Replace(args)) => {
             let words = "may be enrolled anew, by another machine";
@@ -158,6 +167,18 @@ fn tell(
 ) -> Result<Outcome, CommandError> {
     let answer: serde_json::Value = master.tell(&format!("/v1/nodes/{name}/{verb}"))?;
     show.told(&answer, |_| format!("{name} {became}\n"))?;
+    Ok(Outcome::Done)
+}
+
+fn accept(args: &AcceptArgs, master: &Master, show: &mut Show) -> Result<Outcome, CommandError> {
+    let name = &args.name;
+    let body = match &args.fingerprint {
+        Some(fingerprint) => serde_json::json!({ "fingerprint": fingerprint }),
+        None => serde_json::json!({}),
+    };
+    let path = format!("/v1/nodes/{name}/accept");
+    let answer: serde_json::Value = master.post(&path, &body)?;
+    show.told(&answer, |_| format!("{name} is in the fleet\n"))?;
     Ok(Outcome::Done)
 }
 

@@ -1,5 +1,7 @@
 //! A fleet's documents as text for people.
 
+pub mod goback;
+pub mod images;
 pub mod lists;
 pub mod node;
 pub mod people;
