@@ -46,12 +46,20 @@ async fn change(master: &Master, node: &mut Scripted, id: &PackageId) -> Rollout
     master.until(begun.id, |view| view.phase.is_end()).await
 }
 
+/// The running master's shelf, to be looked at: its records, with a place of our own for what is
+/// being written, since whoever opens a shelf sweeps that.
+fn shelf(master: &Master) -> (tempfile::TempDir, Shelf) {
+    let private = tempfile::tempdir().unwrap();
+    let records = master.state().join("private/shelf.db");
+    assert!(records.exists(), "{}", records.display());
+    std::os::unix::fs::symlink(records, private.path().join("shelf.db")).unwrap();
+    let shelf = Shelf::open(&master.state().join("public"), private.path()).unwrap();
+    (private, shelf)
+}
+
 fn has(master: &Master, digest: &Digest) -> bool {
-    let (public, private) = (
-        master.state().join("public"),
-        master.state().join("private"),
-    );
-    Shelf::open(&public, &private).unwrap().has(digest).unwrap()
+    let (_private, shelf) = shelf(master);
+    shelf.has(digest).unwrap()
 }
 
 /// The file of a package that [`envelope`] makes, and its manifest.
@@ -131,12 +139,8 @@ async fn what_runs_is_wanted_or_may_come_back_stays_and_the_rest_goes() {
 }
 
 fn list_of(master: &Master, digest: &Digest) -> SoftwareList {
-    let (public, private) = (
-        master.state().join("public"),
-        master.state().join("private"),
-    );
     let mut bytes = Vec::new();
-    let shelf = Shelf::open(&public, &private).unwrap();
+    let (_private, shelf) = shelf(master);
     shelf.read(digest).unwrap().read_to_end(&mut bytes).unwrap();
     serde_json::from_slice(&bytes).unwrap()
 }

@@ -13,7 +13,9 @@ mod fleet;
 use fleet::{Master, Scripted, envelope, envelope_with};
 use model::PackageId;
 use model::manifest::{Manifest, RequiresRemote, RequiresWhen};
-use model::wire::{Assignment, FleetPlan, NodeView, Phase, RolloutView, Update, Vote, Waves};
+use model::wire::{
+    Assignment, FleetPlan, IssuedOperator, NodeView, Phase, RolloutView, Update, Vote, Waves,
+};
 use serde_json::json;
 
 fn everybody() -> Update {
@@ -259,4 +261,27 @@ async fn an_update_by_an_image_is_not_taken_for_one_of_everything() {
         assert_eq!(status, 404, "{text}");
         assert!(text.contains("image"), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_of_some_classes_begins_no_update_by_an_image() {
+    let master = Master::new().await;
+    let new = json!({"name": "edgy", "role": "operate", "classes": ["edge"]});
+    let limited: IssuedOperator = master.post("/v1/operators", &new).await;
+    let edge = json!({"classes": ["edge"]});
+    let by_image = json!({"image": "site", "nodes": edge});
+    let (status, text) = master
+        .post_as(&limited.token, "/v1/updates", &by_image)
+        .await;
+    assert_eq!(status, 403, "{text}");
+    assert!(
+        text.contains("not-allowed") && text.contains("an image says"),
+        "{text}"
+    );
+    // Without one the classes are theirs; whoever may change everything only lacks the image.
+    let (status, text) =
+        (master.post_as(&limited.token, "/v1/updates", &json!({"nodes": edge}))).await;
+    assert_ne!(status, 403, "{text}");
+    let (status, text) = master.refused("/v1/updates", &by_image).await;
+    assert_eq!(status, 404, "{text}");
 }

@@ -167,6 +167,14 @@ impl Master {
         (status, answer.text().await.unwrap_or_default())
     }
 
+    /// A POST as whoever has this token.
+    pub async fn post_as(&self, token: &str, path: &str, body: &impl Serialize) -> (u16, String) {
+        let request = self.client.post(self.url(path)).json(body);
+        let answer = request.bearer_auth(token).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.text().await.unwrap_or_default())
+    }
+
     /// A certificate that the fleet's CA has signed, whatever it says, good for so many seconds.
     pub fn minted(&self, uri: &str, seconds: u64) -> (String, String) {
         let read =
